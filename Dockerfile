@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
 # The images of the operator and of the storage initializer: one static binary
-# each, run by a user that is nobody.
+# each, run by a user without an account.
 #
 #   make docker-build IMG=registry.example.org/serinus:v0.1.0
 #   make docker-build IMAGE=storage-initializer IMG=registry.example.org/storage-initializer:v0.1.0

@@ -432,6 +432,9 @@ func TestRolloutStateIsDocumented(t *testing.T) {
 	}
 	var inCode []string
 	for field := range reflect.TypeFor[rollout.State]().Fields() {
+		if !field.IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		inCode = append(inCode, name)
 	}

@@ -39,6 +39,10 @@ type InferenceServiceStatus struct {
 	// +optional
 	Components map[ComponentType]ComponentStatusSpec `json:"components,omitempty"`
 
+	// State of the rollout, as data. The conditions describe it in words.
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+
 	// State of the model that is served and of the one that is being loaded.
 	// +optional
 	ModelStatus *ModelStatus `json:"modelStatus,omitempty"`
@@ -135,6 +139,87 @@ type TrafficTarget struct {
 	// URL of the revision, where it has a host name of its own.
 	// +optional
 	URL string `json:"url,omitempty"`
+}
+
+// RolloutStatus is the state of a rollout.
+type RolloutStatus struct {
+	// Revision that the spec asks for, even if it could not be created yet.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Target string `json:"target,omitempty"`
+
+	// Revision that was last promoted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Stable string `json:"stable,omitempty"`
+
+	// Revision that was promoted before the stable one, and that a rollback returns to.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Previous string `json:"previous,omitempty"`
+
+	// Share that waits until a revision has the replicas for it. Absent while no share
+	// waits.
+	// +optional
+	Waiting *WaitingShare `json:"waiting,omitempty"`
+
+	// Revisions that should serve and fail, in the order of their numbers.
+	// +optional
+	// +listType=map
+	// +listMapKey=revision
+	// +kubebuilder:validation:MaxItems=128
+	Failures []RevisionFailure `json:"failures,omitempty"`
+}
+
+// WaitingShare is a share of the requests that waits until a revision has the replicas
+// for it.
+type WaitingShare struct {
+	// Revision that is to get the share.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Revision string `json:"revision"`
+
+	// Share of the requests, in percent.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Share int32 `json:"share"`
+
+	// Ready replicas that count for the share.
+	// +required
+	ReadyReplicas int32 `json:"readyReplicas"`
+
+	// Ready replicas that the share needs.
+	// +required
+	NeededReplicas int32 `json:"neededReplicas"`
+
+	// Whether the replicas did not become ready within the progress deadline.
+	// +optional
+	Overdue bool `json:"overdue,omitempty"`
+}
+
+// RevisionFailure is why a revision cannot serve, or does not get the replicas that it
+// needs.
+type RevisionFailure struct {
+	// Revision that fails.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Revision string `json:"revision"`
+
+	// Reason of the failure, as in the conditions.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason"`
+
+	// What happened and, if known, what to do about it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// Whether the revision is starting again: it does not fail now, but has not been
+	// ready since it failed.
+	// +optional
+	Retrying bool `json:"retrying,omitempty"`
 }
 
 // ModelStatus is the state of the model, in KServe's words.

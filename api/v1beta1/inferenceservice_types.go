@@ -14,7 +14,7 @@ import (
 // Every change of what the predictor runs makes a numbered, immutable revision.
 // spec.predictor.canaryTrafficPercent says how much of the traffic the revision
 // that the spec asks for gets; the rest stays with the revision that was last
-// promoted. To promote it, remove that field; to send everybody back to the
+// promoted. To promote it, remove that field; to send all traffic back to the
 // revision before it, set it to 0.
 //
 // +kubebuilder:object:root=true

@@ -6,7 +6,8 @@
 //	storage-initializer <URI> <folder>
 //
 // It supports KServe's URI schemes and credentials. If the download fails, its termination message
-// is one line with the object, the cause and the remedy.
+// is one line with the object, the cause and the remedy. Its exit code says whether another attempt
+// may succeed; see package exitcode.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 	"syscall"
 
 	"github.com/serinus-io/serinus/internal/storage"
+	"github.com/serinus-io/serinus/internal/storage/exitcode"
 )
 
 var version = "devel"
@@ -52,8 +54,16 @@ func main() {
 	if err := run(ctx, o, os.Getenv); err != nil {
 		line := oneLine(err)
 		report(o.message, line)
-		log.Fatal(line)
+		log.Print(line)
+		os.Exit(exitCode(err))
 	}
+}
+
+func exitCode(err error) int {
+	if storage.IsRetryable(err) {
+		return exitcode.Retryable
+	}
+	return 1
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {

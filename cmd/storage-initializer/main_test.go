@@ -5,10 +5,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/serinus-io/serinus/internal/storage"
 )
 
 func TestArguments(t *testing.T) {
@@ -49,6 +52,15 @@ func TestTerminationMessage(t *testing.T) {
 	got, err := os.ReadFile(message)
 	if want := "/not/there: missing: there is no such file or folder; check storageUri"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for kind, want := range map[storage.Kind]int{storage.Unreachable: 75, storage.Unavailable: 75, storage.Missing: 1, storage.Forbidden: 1, storage.Invalid: 1} {
+		err := errors.Join(&storage.Error{Kind: kind, Err: errors.New("the credentials cannot be obtained")}, nil)
+		if got := exitCode(err); got != want {
+			t.Errorf("%s: got %d, want %d", kind, got, want)
+		}
 	}
 }
 

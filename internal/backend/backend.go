@@ -37,7 +37,7 @@ type Observation struct {
 	// ScaleTargetReplicas is the number that an external autoscaler has set on the ScaleTarget, whose
 	// name does not change with the revision; nil if there is none.
 	ScaleTargetReplicas *int
-	// Recorded holds the revision history: each revision that can be brought back.
+	// History holds the revision history: each revision that can be brought back.
 	History map[rollout.Number]HistoryEntry
 	// Details holds, for users, the details of each revision that runs.
 	Details map[rollout.Number]RevisionStatus
@@ -68,8 +68,8 @@ func (o *Observation) WithCurrent(recorded HistoryEntry) *Observation {
 type Session interface {
 	// Observation returns what was observed. The caller may keep it and must not change it.
 	Observation() *Observation
-	// Apply writes a change and skips what is up to date. Its outcome is valid beside an error.
-	Apply(ctx context.Context, change Change) (Outcome, error)
+	// Apply writes a change and skips what is up to date.
+	Apply(ctx context.Context, change Change) Outcome
 }
 
 // Change is what a reconciliation writes.
@@ -95,7 +95,7 @@ type CurrentRevision struct {
 	HistoryEntry
 }
 
-// Recorded is an entry of the revision history.
+// HistoryEntry is an entry of the revision history.
 type HistoryEntry struct {
 	Identity predictor.Identity
 	Runtime  predictor.RuntimeRef
@@ -107,7 +107,7 @@ type HistoryEntry struct {
 	Template *corev1.PodTemplateSpec
 }
 
-// Revision is what the pods of a revision report.
+// RevisionStatus is what the pods of a revision report.
 type RevisionStatus struct {
 	// State is the state of the model, taken from the pod that has progressed furthest.
 	State v1beta1.ModelState
@@ -263,7 +263,21 @@ type Outcome struct {
 	Findings []Finding
 	// Contests are the objects that another writer keeps changing.
 	Contests []Contest
+	// Errors are those of the failed writes.
+	Errors []WriteError
 }
+
+// Fail adds errors of writes to the outcome; nil is ignored.
+func (o *Outcome) Fail(errs ...error) {
+	for _, err := range errs {
+		if err != nil {
+			o.Errors = append(o.Errors, WriteError{Err: err})
+		}
+	}
+}
+
+// Err returns the errors as one; see [JoinErrors].
+func (o *Outcome) Err() error { return JoinErrors(o.Errors) }
 
 // Finding is information for users that blocks nothing.
 type Finding struct {
@@ -314,30 +328,12 @@ func (r *RenderedRevision) Amend(amendment Amendment) {
 	}
 }
 
-// DownloadDigest returns the digest of an amended download; empty if the download is unchanged.
+// DownloadHash returns the digest of an amended download; empty if the download is unchanged.
 func (r *RenderedRevision) DownloadHash() string {
 	if r.Amendment.Download == nil {
 		return ""
 	}
 	return r.Amendment.Download.Hash()
-}
-
-// ConflictError reports an object with a name that we need and another owner. The operator never
-// adopts it.
-type ConflictError struct {
-	Kind, Namespace, Name string
-	// Owner is the object's controller, such as "Deployment web"; empty if it has none.
-	Owner string
-}
-
-// Error returns a message with the owner and the options of the user.
-func (e *ConflictError) Error() string {
-	owner := "is not controlled by this InferenceService"
-	if e.Owner != "" {
-		owner = "is controlled by " + e.Owner
-	}
-	return fmt.Sprintf("%s %q in namespace %q %s, so it is left alone; delete it (kubectl delete -n %s %s %s), or give the InferenceService another name",
-		e.Kind, e.Name, e.Namespace, owner, e.Namespace, strings.ToLower(e.Kind), e.Name)
 }
 
 // ClusterLocalLabel returns the label, Knative's or KServe's, with which the user keeps an

@@ -13,6 +13,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
 const (
@@ -35,16 +37,16 @@ type Config struct {
 	// DeploymentMode applies to InferenceServices that do not set a mode.
 	DeploymentMode DeploymentMode `json:"deploymentMode"`
 
-	Ingress            Ingress            `json:"ingress"`
-	Rollout            Rollout            `json:"rollout"`
-	Propagation        Propagation        `json:"propagation"`
-	StorageInitializer StorageInitializer `json:"storageInitializer"`
-	Predictor          Predictor          `json:"predictor"`
-	Credentials        Credentials        `json:"credentials"`
-	Controller         Controller         `json:"controller"`
-	LeaderElection     LeaderElection     `json:"leaderElection"`
-	Metrics            Metrics            `json:"metrics"`
-	Health             Health             `json:"health"`
+	Ingress            Ingress                      `json:"ingress"`
+	Rollout            Rollout                      `json:"rollout"`
+	Propagation        Propagation                  `json:"propagation"`
+	StorageInitializer StorageInitializer           `json:"storageInitializer"`
+	Predictor          Predictor                    `json:"predictor"`
+	Credentials        predictor.CredentialSettings `json:"credentials"`
+	Controller         Controller                   `json:"controller"`
+	LeaderElection     LeaderElection               `json:"leaderElection"`
+	Metrics            Metrics                      `json:"metrics"`
+	Health             Health                       `json:"health"`
 }
 
 // DeploymentMode is how a predictor is deployed.
@@ -152,36 +154,6 @@ type Resources struct {
 // Requirements returns a copy of r for a container.
 func (r Resources) Requirements() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{Requests: r.Requests.DeepCopy(), Limits: r.Limits.DeepCopy()}
-}
-
-// Credentials configures the keys of Secrets with credentials for object stores. It has the same
-// form as credentials in KServe's inferenceservice-config, so that an existing one can be copied.
-type Credentials struct {
-	StorageSpecSecretName       string         `json:"storageSpecSecretName"`
-	StorageSecretNameAnnotation string         `json:"storageSecretNameAnnotation"`
-	GCS                         GCSCredentials `json:"gcs"`
-	S3                          S3Credentials  `json:"s3"`
-}
-
-// GCSCredentials configures credentials for Google Cloud Storage.
-type GCSCredentials struct {
-	GCSCredentialFileName string `json:"gcsCredentialFileName"`
-}
-
-// S3Credentials configures credentials for S3. Booleans are the strings "1" and "0". An empty
-// string means the client's default.
-type S3Credentials struct {
-	S3AccessKeyIDName        string `json:"s3AccessKeyIDName"`
-	S3SecretAccessKeyName    string `json:"s3SecretAccessKeyName"`
-	S3Endpoint               string `json:"s3Endpoint"`
-	S3UseHTTPS               string `json:"s3UseHttps"`
-	S3Region                 string `json:"s3Region"`
-	S3VerifySSL              string `json:"s3VerifySSL"`
-	S3UseVirtualBucket       string `json:"s3UseVirtualBucket"`
-	S3UseAccelerate          string `json:"s3UseAccelerate"`
-	S3UseAnonymousCredential string `json:"s3UseAnonymousCredential"`
-	S3CABundleConfigMap      string `json:"s3CABundleConfigMap"`
-	S3CABundle               string `json:"s3CABundle"`
 }
 
 // Controller configures the controller and its API client.

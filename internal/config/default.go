@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/serinus-io/serinus/internal/predictor"
 )
 
 // Default returns the default configuration.
@@ -45,13 +47,13 @@ func Default() *Config {
 				Limits:   resources("1", "2Gi"),
 			},
 		},
-		Credentials: Credentials{
+		Credentials: predictor.CredentialSettings{
 			StorageSpecSecretName:       "storage-config",
 			StorageSecretNameAnnotation: "serving.kserve.io/storageSecretName",
-			GCS:                         GCSCredentials{GCSCredentialFileName: "gcloud-application-credentials.json"},
-			S3: S3Credentials{
-				S3AccessKeyIDName:     "AWS_ACCESS_KEY_ID",
-				S3SecretAccessKeyName: "AWS_SECRET_ACCESS_KEY",
+			GCS:                         predictor.GCSSettings{CredentialFileName: "gcloud-application-credentials.json"},
+			S3: predictor.S3Settings{
+				AccessKeyIDName:     "AWS_ACCESS_KEY_ID",
+				SecretAccessKeyName: "AWS_SECRET_ACCESS_KEY",
 			},
 		},
 		Controller: Controller{

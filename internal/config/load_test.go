@@ -167,9 +167,9 @@ credentials:
 		t.Fatal(err)
 	}
 	want := Default().Credentials
-	want.GCS.GCSCredentialFileName = "key.json"
-	want.S3.S3Endpoint = "minio.minio:9000"
-	want.S3.S3UseHTTPS = "0"
+	want.GCS.CredentialFileName = "key.json"
+	want.S3.Endpoint = "minio.minio:9000"
+	want.S3.UseHTTPS = "0"
 	if diff := cmp.Diff(want, got.Credentials); diff != "" {
 		t.Errorf("unexpected credentials (-want +got):\n%s", diff)
 	}

@@ -160,21 +160,21 @@ func sortedNames(list corev1.ResourceList) []corev1.ResourceName {
 	return names
 }
 
-func (m *fieldErrors) checkCredentials(c Credentials) {
+func (m *fieldErrors) checkCredentials(c predictor.CredentialSettings) {
 	m.checkSubdomain("credentials.storageSpecSecretName", c.StorageSpecSecretName)
 	m.checkQualifiedName("credentials.storageSecretNameAnnotation", c.StorageSecretNameAnnotation)
-	m.checkSecretKey("credentials.gcs.gcsCredentialFileName", c.GCS.GCSCredentialFileName)
-	m.checkSecretKey("credentials.s3.s3AccessKeyIDName", c.S3.S3AccessKeyIDName)
-	m.checkSecretKey("credentials.s3.s3SecretAccessKeyName", c.S3.S3SecretAccessKeyName)
-	if strings.Contains(c.S3.S3Endpoint, "://") {
-		m.add("credentials.s3.s3Endpoint", "%q has a scheme; write host and port only, and choose the scheme with s3UseHttps", c.S3.S3Endpoint)
+	m.checkSecretKey("credentials.gcs.gcsCredentialFileName", c.GCS.CredentialFileName)
+	m.checkSecretKey("credentials.s3.s3AccessKeyIDName", c.S3.AccessKeyIDName)
+	m.checkSecretKey("credentials.s3.s3SecretAccessKeyName", c.S3.SecretAccessKeyName)
+	if strings.Contains(c.S3.Endpoint, "://") {
+		m.add("credentials.s3.s3Endpoint", "%q has a scheme; write host and port only, and choose the scheme with s3UseHttps", c.S3.Endpoint)
 	}
-	m.checkSwitch("credentials.s3.s3UseHttps", c.S3.S3UseHTTPS)
-	m.checkSwitch("credentials.s3.s3VerifySSL", c.S3.S3VerifySSL)
-	m.checkSwitch("credentials.s3.s3UseVirtualBucket", c.S3.S3UseVirtualBucket)
-	m.checkSwitch("credentials.s3.s3UseAccelerate", c.S3.S3UseAccelerate)
-	m.checkSwitch("credentials.s3.s3UseAnonymousCredential", c.S3.S3UseAnonymousCredential)
-	m.checkOptionalSubdomain("credentials.s3.s3CABundleConfigMap", c.S3.S3CABundleConfigMap)
+	m.checkSwitch("credentials.s3.s3UseHttps", c.S3.UseHTTPS)
+	m.checkSwitch("credentials.s3.s3VerifySSL", c.S3.VerifySSL)
+	m.checkSwitch("credentials.s3.s3UseVirtualBucket", c.S3.UseVirtualBucket)
+	m.checkSwitch("credentials.s3.s3UseAccelerate", c.S3.UseAccelerate)
+	m.checkSwitch("credentials.s3.s3UseAnonymousCredential", c.S3.UseAnonymousCredential)
+	m.checkOptionalSubdomain("credentials.s3.s3CABundleConfigMap", c.S3.CABundleConfigMap)
 }
 
 func (m *fieldErrors) checkController(c Controller) {

@@ -21,6 +21,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const (
@@ -63,7 +64,7 @@ func TestRolloutEvents(t *testing.T) {
 		}},
 		{"it keeps crashing", func() {
 			again := *crash
-			again.Detail, again.Time = "another last line", start.Add(time.Hour)
+			again.Detail, again.Time = "another last line", testkit.Start.Add(time.Hour)
 			o.backend.failing[2] = &again
 			o.backend.catchUp()
 			o.settle()
@@ -93,7 +94,7 @@ func TestRolloutEvents(t *testing.T) {
 			"Normal TrafficShifted Shifted traffic from 100 % on " + r1 + " to 20 % on " + r3 + ", 80 % on " + r1,
 		}}, // No status with another Ready was written.
 		{"the spec is malformed", func() {
-			o.edit(withAnnotation(v1beta1.AnnotationStop, "yes"))
+			o.edit(testkit.Annotation(v1beta1.AnnotationStop, "yes"))
 			o.settle()
 		}, []string{`Warning InvalidPredictorSpec metadata.annotations[serving.kserve.io/stop]: "yes": write "true" or "false"`}},
 		{"the spec is corrected", func() {
@@ -101,7 +102,7 @@ func TestRolloutEvents(t *testing.T) {
 			o.settle()
 		}, []string{"Normal Ready 20 % on " + r3 + ", 80 % on " + r1}},
 		{"stop", func() {
-			o.edit(withAnnotation(v1beta1.AnnotationStop, "true"))
+			o.edit(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 			o.settle()
 		}, []string{"Normal TrafficShifted Took all traffic away, which was 20 % on " + r3 + ", 80 % on " + r1}},
 		{"resume", func() {
@@ -203,6 +204,16 @@ func TestFailureEvents(t *testing.T) {
 			serves(1, recovered1),
 			serves(2, recovered2),
 		}, "ContainerCrashed 1, ImagePullFailed 1"},
+		"two that fail and start together": {canary, []step{
+			fails(1, crash, failed1+", which has 90 % of the traffic, has no ready replica"+crashes),
+			fails(2, pull, failed2+": cannot pull the image: manifest unknown"),
+			starts(1),
+			starts(2),
+			fails(1, crash),
+			fails(2, pull),
+			serves(1, recovered1),
+			serves(2, recovered2),
+		}, "ContainerCrashed 1, ImagePullFailed 1"},
 		"one that is still starting": {canary, []step{starts(1), serves(1), starts(2), serves(2)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -284,6 +295,24 @@ func TestSimultaneousFailuresAreOneEvent(t *testing.T) {
 	want = []string{"Normal RevisionRecovered " + r1 + " does not fail any more; " + r2 + " does not fail any more"}
 	if diff := cmp.Diff(want, failureEvents(o.newEvents())); diff != "" {
 		t.Errorf("once they serve (-want +got):\n%s", diff)
+	}
+}
+
+// TestUpgradeRepeatsNoFailure: the status of an earlier version has no rollout. It is written once,
+// and the failure that it reports is not announced again.
+func TestUpgradeRepeatsNoFailure(t *testing.T) {
+	o := newOperator(t)
+	o.settle()
+	o.backend.failing[2] = crash
+	o.rollOut("v2", new(int64(10)))
+	isvc := o.isvc()
+	isvc.Status.Rollout = nil
+	o.must(o.server.Status().Update(t.Context(), isvc))
+	o.newEvents()
+	writes := o.statusWrites
+	o.settle()
+	if got := o.newEvents(); len(got) > 0 || o.statusWrites != writes+1 {
+		t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, got)
 	}
 }
 
@@ -516,8 +545,8 @@ func TestFirstTrafficMetric(t *testing.T) {
 		seconds float64
 	}{
 		{"first deployment", rollOut("v1", nil), 42 * time.Second, 1, 42},
-		{"a stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
-		{"the end of the stop", func() { o.edit(withAnnotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
+		{"a stop", func() { o.edit(testkit.Annotation(v1beta1.AnnotationStop, "true")); o.settle() }, time.Hour, 1, 42},
+		{"the end of the stop", func() { o.edit(testkit.Annotation(v1beta1.AnnotationStop, "false")); o.settle() }, time.Hour, 1, 42},
 		{"a canary that gets nothing yet", rollOut("v2", new(int64(0))), time.Hour, 1, 42},
 		{"it gets something", rollOut("v2", new(int64(10))), time.Hour, 1, 42},
 		{"promotion", rollOut("v2", nil), time.Hour, 1, 42},

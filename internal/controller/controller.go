@@ -161,7 +161,7 @@ func (s *scope) run(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		if err := s.collectProblems(err); err != nil {
+		if err := s.collectProblem(err); err != nil {
 			return fmt.Errorf("observing: %w", err)
 		}
 		return s.report(ctx)
@@ -177,19 +177,16 @@ func (s *scope) run(ctx context.Context) error {
 	}
 	revision, renderErr := s.renderTarget(ctx)
 	change.Revision = revision
-	s.outcome, err = session.Apply(ctx, change)
-	err = errors.Join(renderErr, err)
+	s.outcome = session.Apply(ctx, change)
 	for _, contest := range s.outcome.Contests {
 		s.requeueAt(contest.RetryAt)
 	}
 	if s.outcome.RouteChanged {
-		s.decision.Programmed = false
-	} else {
-		s.tolerateGatewayUpdate()
+		s.decision = s.decision.WithRouteChanged()
 	}
 	s.announce(ctx, s.outcome)
 	s.collectFindings()
-	if err := s.collectProblems(err); err != nil {
+	if err := s.collectProblems(append([]backend.WriteError{{Err: renderErr}}, s.outcome.Errors...)); err != nil {
 		// The status does not change, because a retry follows soon. Reconcile reports persistent
 		// errors.
 		return fmt.Errorf("applying: %w", err)
@@ -225,7 +222,7 @@ func (s *scope) findTarget() (intent.Target, error) {
 		return intent.Target{}, nil // Without the percent, the new revision would get all traffic.
 	}
 	if err := s.checkNewRevision(); err != nil {
-		return intent.Target{}, s.collectProblems(err)
+		return intent.Target{}, s.collectProblem(err)
 	}
 	return target, nil
 }
@@ -243,6 +240,7 @@ func (s *scope) checkNewRevision() error {
 func (s *scope) decide(target intent.Target) {
 	now := s.Clock.Now()
 	observed, next := s.observed.Expire(now)
+	observed.HostRoute = s.tolerate(observed.HostRoute)
 	s.observed = observed
 	s.snapshot = intent.Snapshot(s.isvc, s.mode(), observed, target)
 	s.decision = rollout.Decide(s.snapshot, s.policy(), now)
@@ -276,28 +274,36 @@ func (s *scope) policy() rollout.Policy {
 		HistoryLimit: int(s.Config.Rollout.RevisionHistoryLimit),
 
 		ProgressDeadline: s.Config.Rollout.ProgressDeadline.Duration,
+		GatewayTolerance: gatewayTolerance,
 	}
 }
 
+// collectProblem turns an error that a user must fix into a problem and returns any other one.
+func (s *scope) collectProblem(err error) error {
+	return s.collectProblems([]backend.WriteError{{Err: err}})
+}
+
 // collectProblems turns the errors that a user must fix into problems and returns the others.
-func (s *scope) collectProblems(err error) error {
-	var transient []error
-	for _, joined := range flattenErrors(err) {
-		problem := problemOf(joined)
-		if problem == nil {
-			transient = append(transient, joined)
+func (s *scope) collectProblems(all []backend.WriteError) error {
+	var transient []backend.WriteError
+	for _, failed := range all {
+		problem := problemOf(failed.Err)
+		switch {
+		case failed.Err == nil:
 			continue
-		}
-		if backend.IsAboutHostRoute(joined) {
+		case problem == nil:
+			transient = append(transient, failed)
+			continue
+		case failed.HostRoute:
 			s.hostProblem = problem
-		} else if s.problem == nil {
+		case s.problem == nil:
 			s.problem = problem
 		}
-		if needsRecheck(joined, problem) {
+		if needsRecheck(failed.Err, problem) {
 			s.requeueAt(s.Clock.Now().Add(recheckPeriod))
 		}
 	}
-	return errors.Join(transient...)
+	return backend.JoinErrors(transient)
 }
 
 // collectFindings adds the backend's findings to the notices. No watch reports their end.
@@ -329,28 +335,20 @@ func (s *scope) awaitsGateway() bool {
 	return true
 }
 
-// tolerateGatewayUpdate keeps the status of a settled service unchanged while a changed Gateway has
-// yet to report, for at most gatewayTolerance.
-func (s *scope) tolerateGatewayUpdate() {
-	if !s.decision.Programmed && status.IsSettled(s.isvc, s.observed, s.snapshot.Reported, s.decision) && s.withinTolerance(s.observed.RouteStatus) {
-		s.decision.Programmed = true
+// tolerate returns the host route without the message that a changed Gateway has yet to report, for
+// at most gatewayTolerance.
+func (s *scope) tolerate(hostRoute *backend.HostRoute) *backend.HostRoute {
+	if hostRoute == nil || !hostRoute.Open || hostRoute.Route.BehindSince.IsZero() {
+		return hostRoute
 	}
-	if hostRoute := s.observed.HostRoute; hostRoute != nil && hostRoute.Open && s.withinTolerance(hostRoute.Route) {
-		tolerated := *hostRoute
-		tolerated.Route.Message = ""
-		s.observed.HostRoute = &tolerated
-	}
-}
-
-// withinTolerance reports whether a Gateway of the route was changed less than gatewayTolerance
-// ago.
-func (s *scope) withinTolerance(route backend.RouteStatus) bool {
-	until := route.BehindSince.Add(gatewayTolerance)
-	if route.BehindSince.IsZero() || !s.Clock.Now().Before(until) {
-		return false
+	until := hostRoute.Route.BehindSince.Add(gatewayTolerance)
+	if !s.Clock.Now().Before(until) {
+		return hostRoute
 	}
 	s.requeueAt(until)
-	return true
+	tolerated := *hostRoute
+	tolerated.Route.Message = ""
+	return &tolerated
 }
 
 // awaitsHostRoute reports whether the host route is expected to be accepted soon.
@@ -398,7 +396,7 @@ func (s *scope) report(ctx context.Context) error {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
-	s.announceStatus(before.Status)
+	s.announceStatus(report)
 	s.announceHostProblem(before.Status, status.HostProblem(report))
 	return nil
 }

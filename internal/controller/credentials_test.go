@@ -17,6 +17,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // withDownload returns a change that makes the model a download under a service account.
@@ -77,7 +78,7 @@ func TestMissingCredentials(t *testing.T) {
 		"a secret that an annotation names": {
 			change: func(isvc *v1beta1.InferenceService) {
 				withDownload("")(isvc)
-				withAnnotation(v1beta1.AnnotationStorageSecretName, "minio")(isvc)
+				testkit.Annotation(v1beta1.AnnotationStorageSecretName, "minio")(isvc)
 			},
 			wantReason: "InvalidPredictorSpec", want: `"minio": there is no such secret`, missing: secret("minio"),
 		},

@@ -40,7 +40,7 @@ func (s *scope) awaitDeletion(ctx context.Context) (ctrl.Result, error) {
 		return ctrl.Result{}, err
 	}
 	session, err := s.backend().Observe(ctx, s.isvc)
-	if s.collectProblems(err) != nil {
+	if s.collectProblem(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	if err == nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -165,9 +164,10 @@ func (s *scope) shiftReason() metrics.ShiftReason {
 
 // announceStatus sends the events of the differences between two statuses. It runs after the write
 // of the status.
-func (s *scope) announceStatus(before v1beta1.InferenceServiceStatus) {
+func (s *scope) announceStatus(report status.Report) {
+	before := report.InferenceService.Status
 	if s.observed != nil {
-		s.announceFailures(before)
+		s.announceFailures(report)
 	}
 	s.announceContests(before)
 	from, ready := metav1.ConditionUnknown, apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionReady)
@@ -202,14 +202,18 @@ func (s *scope) announceHostProblem(before v1beta1.InferenceServiceStatus, probl
 // announceFailures sends the events of revisions that began to fail or recovered. Failures of one
 // reconciliation are one event, because the recorder merges events with the same reason and keeps
 // only the first note.
-func (s *scope) announceFailures(before v1beta1.InferenceServiceStatus) {
-	was, is := status.Failing(s.isvc.Name, before), status.Failing(s.isvc.Name, s.isvc.Status)
+func (s *scope) announceFailures(report status.Report) {
+	was, is := status.Failing(s.isvc.Name, report.InferenceService.Status), status.Failing(s.isvc.Name, s.isvc.Status)
 	var failed, recovered []string
 	for _, n := range slices.Sorted(maps.Keys(is)) {
-		if now := is[n]; now != nil && was[n] == nil && !s.isKnownFailure(before, n) {
-			failed = append(failed, s.withDetail(n, now.Message))
-			s.Metrics.RevisionFailed(now.Reason)
+		now := is[n]
+		before, failedBefore := was[n]
+		known := failedBefore && (!before.Retrying || status.SameCause(before, now))
+		if now.Retrying || known {
+			continue
 		}
+		failed = append(failed, status.DescribeFailure(report, n))
+		s.Metrics.RevisionFailed(now.Reason)
 	}
 	for _, n := range slices.Sorted(maps.Keys(was)) {
 		if _, fails := is[n]; !fails && s.isServing(n) {
@@ -222,25 +226,6 @@ func (s *scope) announceFailures(before v1beta1.InferenceServiceStatus) {
 	if len(recovered) > 0 {
 		s.event(corev1.EventTypeNormal, eventRevisionRecovered, actionObserve, strings.Join(recovered, "; "))
 	}
-}
-
-// isKnownFailure reports whether a revision failed before for the same cause and has not been ready
-// since.
-func (s *scope) isKnownFailure(before v1beta1.InferenceServiceStatus, n rollout.Number) bool {
-	if before.ModelStatus == nil || before.ModelStatus.LastFailureInfo == nil {
-		return false
-	}
-	info := before.ModelStatus.LastFailureInfo
-	return info.ModelRevisionName == s.revisionName(n) && equality.Semantic.DeepEqual(info, s.isvc.Status.ModelStatus.LastFailureInfo)
-}
-
-// withDetail appends the last output of the container. Conditions omit it because it changes.
-func (s *scope) withDetail(n rollout.Number, message string) string {
-	failure := s.observed.Details[n].Failure
-	if failure == nil || failure.Detail == "" || !strings.HasSuffix(message, failure.Message) {
-		return message
-	}
-	return message + ": " + failure.Detail
 }
 
 func (s *scope) isServing(n rollout.Number) bool {

@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -29,9 +28,8 @@ import (
 	"github.com/serinus-io/serinus/internal/metrics"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
-
-var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 // operator runs a reconciler of one InferenceService with a fake backend.
 type operator struct {
@@ -47,19 +45,13 @@ type operator struct {
 	patchErr     error
 }
 
-func newOperator(t *testing.T, changes ...func(*v1beta1.InferenceService)) *operator {
+func newOperator(t *testing.T, changes ...testkit.Edit) *operator {
 	t.Helper()
-	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "kserve-test", Name: "sklearn-iris", UID: "1", Generation: 1, CreationTimestamp: metav1.NewTime(start.Add(-time.Hour)),
-	}}
-	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "v1"}}
-	for _, change := range changes {
-		change(isvc)
-	}
+	isvc := testkit.NewInferenceService(slices.Concat([]testkit.Edit{testkit.Image("v1")}, changes)...)
 	o := &operator{
 		t:        t,
 		backend:  newFakeBackend(),
-		clock:    clocktesting.NewFakePassiveClock(start),
+		clock:    clocktesting.NewFakePassiveClock(testkit.Start),
 		recorder: events.NewFakeRecorder(100),
 		registry: prometheus.NewPedanticRegistry(),
 	}
@@ -109,7 +101,7 @@ func (o *operator) must(err error) {
 func (o *operator) isvc() *v1beta1.InferenceService {
 	o.t.Helper()
 	isvc := &v1beta1.InferenceService{}
-	o.must(o.server.Get(o.t.Context(), client.ObjectKey{Namespace: "kserve-test", Name: "sklearn-iris"}, isvc))
+	o.must(o.server.Get(o.t.Context(), client.ObjectKey{Namespace: testkit.Namespace, Name: testkit.Name}, isvc))
 	return isvc
 }
 
@@ -127,10 +119,6 @@ func withModel(image string, percent *int64) func(*v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Containers[0].Image = image
 		isvc.Spec.Predictor.CanaryTrafficPercent = percent
 	}
-}
-
-func withAnnotation(key, value string) func(*v1beta1.InferenceService) {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
 // reconcile runs one reconciliation that must succeed.
@@ -210,7 +198,9 @@ type fakeBackend struct {
 	hosts    []string
 	unusable map[string]bool
 
-	observeErr, createErr, routeErr, otherErr error
+	observeErr, createErr, routeErr, hostRouteErr error
+	// otherErr is an error of Apply, or several joined ones.
+	otherErr error
 	// findings are returned by Apply.
 	findings []backend.Finding
 	// checkErr is the result of Check.
@@ -230,7 +220,7 @@ type fakeBackend struct {
 func newFakeBackend() *fakeBackend {
 	return &fakeBackend{
 		recorded: map[rollout.Number]backend.HistoryEntry{}, details: map[rollout.Number]backend.RevisionStatus{},
-		failing: map[rollout.Number]*backend.Failure{}, created: start,
+		failing: map[rollout.Number]*backend.Failure{}, created: testkit.Start,
 	}
 }
 
@@ -260,8 +250,8 @@ func (f *fakeBackend) Observe(context.Context, *v1beta1.InferenceService) (backe
 		observed.RouteStatus = *f.refused
 	}
 	if !f.behindSince.IsZero() && f.accepted {
-		observed.Route.Accepted = false
-		observed.RouteStatus.BehindSince, observed.RouteStatus.Message = f.behindSince, "waiting for the Gateway"
+		observed.Route.Accepted, observed.Route.BehindSince = false, f.behindSince
+		observed.RouteStatus.Message = "waiting for the Gateway"
 	}
 	if f.url != "" {
 		observed.Addresses.URL = f.url
@@ -276,7 +266,7 @@ type fakeSession struct {
 
 func (f fakeSession) Observation() *backend.Observation { return f.observed }
 
-func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Outcome, error) {
+func (f fakeSession) Apply(_ context.Context, change backend.Change) backend.Outcome {
 	decision := change.Decision
 	f.decisions, f.unusable = append(f.decisions, decision), change.UnusableHosts
 	outcome := backend.Outcome{Findings: f.findings, Contests: f.contests}
@@ -296,7 +286,25 @@ func (f fakeSession) Apply(_ context.Context, change backend.Change) (backend.Ou
 		f.state = decision.State
 		outcome.Route = true
 	}
-	return outcome, errors.Join(f.createErr, f.routeErr, f.otherErr)
+	outcome.Fail(f.createErr, f.routeErr)
+	outcome.Fail(separate(f.otherErr)...)
+	if f.hostRouteErr != nil {
+		outcome.Errors = append(outcome.Errors, backend.WriteError{Err: f.hostRouteErr, HostRoute: true})
+	}
+	return outcome
+}
+
+// separate returns the errors that were joined.
+func separate(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, inner := range joined.Unwrap() {
+		all = append(all, separate(inner)...)
+	}
+	return all
 }
 
 func (f *fakeBackend) create(n rollout.Number, revision backend.RenderedRevision) {

@@ -17,8 +17,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestReadyWaitsForAChangedRoute checks that Ready and the URL wait for any change of the route.
@@ -128,7 +128,7 @@ func TestHostRouteWaitsForALaggingGateway(t *testing.T) {
 func TestRoutesGetNoHostsOfOlderInferenceServices(t *testing.T) {
 	const shared = "sklearn-iris-predictor.kserve-test.example.com"
 	older := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "kserve-test", Name: "sklearn-iris-predictor", UID: types.UID("older"), CreationTimestamp: metav1.NewTime(start.Add(-time.Hour * 24)),
+		Namespace: "kserve-test", Name: "sklearn-iris-predictor", UID: types.UID("older"), CreationTimestamp: metav1.NewTime(testkit.Start.Add(-time.Hour * 24)),
 	}}
 	for name, test := range map[string]struct {
 		change func(*v1beta1.InferenceService)
@@ -136,7 +136,7 @@ func TestRoutesGetNoHostsOfOlderInferenceServices(t *testing.T) {
 		want   []string
 	}{
 		"of its own names":                       {want: []string{shared}},
-		"while it is refused for another reason": {change: withAnnotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
+		"while it is refused for another reason": {change: testkit.Annotation(v1beta1.AnnotationDeploymentMode, "Turbo"), want: []string{shared}},
 		"of its existing routes": {
 			hosts: []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", "free.example.com"},
 			want:  []string{"sklearn-iris-predictor-predictor.kserve-test.example.com", shared},
@@ -167,19 +167,19 @@ func TestEnqueueAttached(t *testing.T) {
 		route.Spec.ParentRefs = []gatewayv1.ParentReference{{Namespace: new(gatewayv1.Namespace("kserve")), Name: gatewayv1.ObjectName(gateway)}}
 		return route
 	}
-	other := gatewaytest.NewGateway("other", 1)
+	other := testkit.NewGateway("other", 1)
 	other.Spec.GatewayClassName = "other"
-	server := newServer(t, gatewaytest.NewGateway("outer", 1), other, route("iris", "outer"), route("wine", "outer"), route("digits", "other"))
+	server := newServer(t, testkit.NewGateway("outer", 1), other, route("iris", "outer"), route("wine", "outer"), route("digits", "other"))
 	for name, test := range map[string]struct {
 		object client.Object
 		want   []string
 	}{
-		"a Gateway":                     {gatewaytest.NewGateway("outer", 1), []string{"iris", "wine"}},
+		"a Gateway":                     {testkit.NewGateway("outer", 1), []string{"iris", "wine"}},
 		"another one":                   {other, []string{"digits"}},
-		"a Gateway without routes":      {gatewaytest.NewGateway("idle", 1), nil},
-		"a GatewayClass":                {gatewaytest.NewGatewayClass(), []string{"iris", "wine"}},
+		"a Gateway without routes":      {testkit.NewGateway("idle", 1), nil},
+		"a GatewayClass":                {testkit.NewGatewayClass(), []string{"iris", "wine"}},
 		"a GatewayClass without any":    {&gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "idle"}}, nil},
-		"a Gateway that does not exist": {gatewaytest.NewGateway("gone", 1), nil},
+		"a Gateway that does not exist": {testkit.NewGateway("gone", 1), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -198,8 +198,8 @@ func TestEnqueueAttached(t *testing.T) {
 // others.
 func TestGatewayChangedIgnoresAttachedRoutes(t *testing.T) {
 	trimmedGateway := func(changes ...func(*gatewayv1.Gateway)) client.Object {
-		gateway := gatewaytest.NewGateway("outer", 1, "http")
-		gateway.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionTrue)}
+		gateway := testkit.NewGateway("outer", 1, "http")
+		gateway.Status.Conditions = []metav1.Condition{testkit.Programmed(1, metav1.ConditionTrue)}
 		gateway.Status.Listeners[0].AttachedRoutes = 7
 		for _, change := range changes {
 			change(gateway)

@@ -47,7 +47,7 @@ func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 			writes := o.statusWrites
 			o.backend.hostRoute = &backend.HostRoute{URL: "http://own", Route: test.route}
 			if test.applyErr != nil {
-				o.backend.otherErr = &backend.HostRouteError{Err: test.applyErr}
+				o.backend.hostRouteErr = test.applyErr
 			}
 			for range 3 {
 				if result := o.reconcile(); result.RequeueAfter != test.wantAfter {
@@ -62,7 +62,7 @@ func TestHostRouteProblemIsReportedOnce(t *testing.T) {
 				t.Errorf("the status is written %d times, and the events are %v", o.statusWrites-writes, events)
 			}
 
-			o.backend.hostRoute, o.backend.otherErr = &backend.HostRoute{URL: "http://own", Open: true}, nil
+			o.backend.hostRoute, o.backend.hostRouteErr = &backend.HostRoute{URL: "http://own", Open: true}, nil
 			o.settle()
 			o.wantHostProblem("Ready", "the gateway serves")
 		})
@@ -74,7 +74,7 @@ func TestFailingHostRouteDoesNotAffectReady(t *testing.T) {
 	o := newOperator(t)
 	o.settle()
 	o.backend.hostRoute = &backend.HostRoute{URL: "http://own"}
-	o.backend.otherErr = &backend.HostRouteError{Err: errTransient}
+	o.backend.hostRouteErr = errTransient
 	for range 3 {
 		if _, err := o.reconciler.Reconcile(t.Context(), o.isvc()); err == nil {
 			t.Error("it is not requeued")

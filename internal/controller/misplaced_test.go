@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const misplacedKey = "serving.kserve.io/canaryTrafficPercent"
@@ -18,7 +19,7 @@ const misplacedKey = "serving.kserve.io/canaryTrafficPercent"
 func TestMisplacedPercentCreatesNoRevision(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
-	o.edit(withAnnotation(misplacedKey, "10"))
+	o.edit(testkit.Annotation(misplacedKey, "10"))
 	o.rollOut("v2", nil)
 
 	if got := len(o.backend.revisions); got != 1 {
@@ -49,7 +50,7 @@ func TestStoredMisplacedPercentKeepsTheSplit(t *testing.T) {
 	o := newOperator(t)
 	o.rollOut("v1", nil)
 	o.rollOut("v2", nil)
-	o.edit(withAnnotation(misplacedKey, "10"))
+	o.edit(testkit.Annotation(misplacedKey, "10"))
 	o.settle()
 	if ready := o.condition(v1beta1.ConditionReady); ready.Status != metav1.ConditionTrue {
 		t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -64,7 +63,7 @@ func problemOf(err error) *status.Problem {
 			Failure:   invalid.Reason,
 		}
 	}
-	if isRefusal(err) {
+	if backend.IsRefusal(err) {
 		condition := v1beta1.ConditionPredictorReady
 		if isAboutRoute(err) {
 			condition = v1beta1.ConditionIngressReady
@@ -93,26 +92,4 @@ func needsRecheck(err error, problem *status.Problem) bool {
 		return invalid.InSecret
 	}
 	return problem.Failure == "" || problem.Reason == reasonHostTaken
-}
-
-func isRefusal(err error) bool {
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return false
-	}
-	return backend.IsRefusal(err)
-}
-
-func flattenErrors(err error) []error {
-	if err == nil {
-		return nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, inner := range joined.Unwrap() {
-		all = append(all, flattenErrors(inner)...)
-	}
-	return all
 }

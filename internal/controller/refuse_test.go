@@ -15,6 +15,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func TestModes(t *testing.T) {
@@ -117,7 +118,7 @@ func TestYoungerInferenceServiceWithTheSameHostIsRefused(t *testing.T) {
 			}
 			older, younger := newService(test.older, begin), newService(test.younger, begin.Add(time.Hour))
 			for i, mode := range test.modes {
-				withAnnotation(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
+				testkit.Annotation(v1beta1.AnnotationDeploymentMode, string(mode))([]*v1beta1.InferenceService{older, younger}[i])
 			}
 			scheme, err := NewScheme()
 			if err != nil {

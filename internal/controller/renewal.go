@@ -33,11 +33,11 @@ func (s *scope) renewCredentials(ctx context.Context) error {
 	}
 	credentials, err := s.credentials(ctx, s.desired.NeedsCredentials())
 	if err != nil {
-		return s.collectReadableProblems(err)
+		return s.collectReadableProblem(err)
 	}
 	download, err := s.desired.Download(recorded.Template, credentials)
 	if err != nil {
-		return s.collectProblems(err)
+		return s.collectProblem(err)
 	}
 	if !download.SameCredentials(current) {
 		s.amend(backend.Amendment{Download: download})
@@ -105,7 +105,7 @@ func (s *scope) reviewCredentials(ctx context.Context) error {
 	}
 	for _, n := range numbers {
 		if err := s.reviewRevision(ctx, n); err != nil {
-			return s.collectReadableProblems(err)
+			return s.collectReadableProblem(err)
 		}
 	}
 	return nil
@@ -205,11 +205,11 @@ func joinSecrets(names []string) string {
 	return "Secret " + strings.Join(names, ", ")
 }
 
-// collectReadableProblems is collectProblems without Secrets that the operator may not read. A
+// collectReadableProblem is collectProblem without Secrets that the operator may not read. A
 // running revision does not depend on this permission.
-func (s *scope) collectReadableProblems(err error) error {
+func (s *scope) collectReadableProblem(err error) error {
 	if problem, ok := errors.AsType[*problemError](err); ok && problem.Reason == reasonCredentials {
 		return nil
 	}
-	return s.collectProblems(err)
+	return s.collectProblem(err)
 }

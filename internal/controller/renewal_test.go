@@ -23,6 +23,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 var s3Keys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -244,7 +245,7 @@ func TestUnreadableCredentials(t *testing.T) {
 // TestUserSpecIsKept also covers a revision of the operator's first version, which gets the spec
 // after the next change.
 func TestUserSpecIsKept(t *testing.T) {
-	o := newOperator(t, withDownload(""), withAnnotation(predictor.AnnotationChangeCause, "the first"))
+	o := newOperator(t, withDownload(""), testkit.Annotation(predictor.AnnotationChangeCause, "the first"))
 	o.settle()
 	user := o.backend.recorded[1].User
 	if user == nil || user.ModelURI != "s3://models/iris" || user.ChangeCause != "the first" {

@@ -18,7 +18,7 @@ import (
 )
 
 // resolve resolves the spec. A spec that cannot run becomes a problem, and desired then has no
-// inputs: no traffic moves. A serving runtime is picked again only for a spec that created no
+// hash: no traffic moves. A serving runtime is picked again only for a spec that created no
 // revision of the history.
 func (s *scope) resolve(ctx context.Context) error {
 	refused, err := s.refuse(ctx)
@@ -26,7 +26,7 @@ func (s *scope) resolve(ctx context.Context) error {
 		return err
 	}
 	if refused != nil {
-		return s.collectProblems(refused)
+		return s.collectProblem(refused)
 	}
 	runtimes, err := s.runtimes(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *scope) resolve(ctx context.Context) error {
 			err = s.desired.KeepRuntime(ref, runtimes)
 		}
 	}
-	return s.collectProblems(err)
+	return s.collectProblem(err)
 }
 
 // runtimes reads the serving runtimes that the InferenceService could use from the cache. They are
@@ -83,7 +83,6 @@ func (s *scope) renderTarget(ctx context.Context) (*backend.RenderedRevision, er
 
 // settings returns the settings of the operator that affect pods.
 func settings(cfg *config.Config, mode v1beta1.DeploymentMode) predictor.Settings {
-	s3 := cfg.Credentials.S3
 	return predictor.Settings{
 		Mode: mode,
 		StorageInitializer: predictor.StorageInitializer{
@@ -95,23 +94,6 @@ func settings(cfg *config.Config, mode v1beta1.DeploymentMode) predictor.Setting
 		Resources:           cfg.Predictor.Resources.Requirements(),
 		ExcludedLabels:      cfg.Propagation.ExcludedLabels,
 		ExcludedAnnotations: cfg.Propagation.ExcludedAnnotations,
-		Credentials: predictor.CredentialSettings{
-			StorageSpecSecretName:       cfg.Credentials.StorageSpecSecretName,
-			StorageSecretNameAnnotation: cfg.Credentials.StorageSecretNameAnnotation,
-			GCS:                         predictor.GCSSettings{CredentialFileName: cfg.Credentials.GCS.GCSCredentialFileName},
-			S3: predictor.S3Settings{
-				AccessKeyIDName:        s3.S3AccessKeyIDName,
-				SecretAccessKeyName:    s3.S3SecretAccessKeyName,
-				Endpoint:               s3.S3Endpoint,
-				UseHTTPS:               s3.S3UseHTTPS,
-				Region:                 s3.S3Region,
-				VerifySSL:              s3.S3VerifySSL,
-				UseVirtualBucket:       s3.S3UseVirtualBucket,
-				UseAccelerate:          s3.S3UseAccelerate,
-				UseAnonymousCredential: s3.S3UseAnonymousCredential,
-				CABundleConfigMap:      s3.S3CABundleConfigMap,
-				CABundle:               s3.S3CABundle,
-			},
-		},
+		Credentials:         cfg.Credentials,
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // sklearn returns a serving runtime with that image.
@@ -65,7 +66,7 @@ func TestChangedRuntime(t *testing.T) {
 				o.must(o.server.Create(t.Context(), sklearn("server:1")))
 				o.settle()
 				if kept {
-					o.edit(withAnnotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
+					o.edit(testkit.Annotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
 					o.settle()
 				}
 				change(o)
@@ -236,7 +237,7 @@ func TestRuntimeVersionOfAnImageWithADigest(t *testing.T) {
 }
 
 func TestKeptRuntimeHidesNoOtherProblem(t *testing.T) {
-	o := newOperator(t, withFormat("sklearn"), withAnnotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
+	o := newOperator(t, withFormat("sklearn"), testkit.Annotation(v1beta1.AnnotationDisableAutoUpdate, "true"))
 	o.must(o.server.Create(t.Context(), sklearn("server:1")))
 	o.settle()
 	o.edit(withFormat("xgboost"))

@@ -18,11 +18,13 @@ import (
 // Snapshot returns the input of the next decision: the observed state and what the InferenceService
 // asks for.
 func Snapshot(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observed *backend.Observation, target Target) rollout.Snapshot {
+	reported := Reported(isvc)
+	reported.Programmed = reportsProgrammed(isvc.Status, observed.Addresses.URL)
 	return rollout.Snapshot{
 		Desired:   desired(isvc, mode, observed, target),
 		Revisions: target.revisions(observed.Revisions),
 		Route:     observed.Route,
-		Reported:  Reported(isvc),
+		Reported:  reported,
 	}
 }
 
@@ -31,8 +33,8 @@ func desired(isvc *v1beta1.InferenceService, mode v1beta1.DeploymentMode, observ
 	desired := rollout.Desired{
 		Hash:     target.Hash,
 		Intent:   rollout.PercentIntent(percentOf(isvc), observed.Route.State),
-		Stopped:  backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
-		Tagged:   backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
+		Stopped:  switchedOn(isvc.Annotations, v1beta1.AnnotationStop, isStopped(isvc, observed.Route.State)),
+		Tagged:   switchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, observed.TagHosts),
 		Replicas: Bounds(isvc, mode),
 		Replace:  mode != v1beta1.DeploymentModeKnative && allowsReplacement(isvc.Spec.Predictor.DeploymentStrategy),
 	}
@@ -45,6 +47,18 @@ func percentOf(isvc *v1beta1.InferenceService) *int {
 		return new(int(*percent))
 	}
 	return nil
+}
+
+// switchedOn returns the value of a boolean annotation; otherwise is the value of any other text.
+func switchedOn(annotations map[string]string, key string, otherwise bool) bool {
+	switch annotations[key] {
+	case "true":
+		return true
+	case "false", "":
+		return false
+	default:
+		return otherwise
+	}
 }
 
 // isStopped reports whether the InferenceService is stopped now, by the rollout state, or by the
@@ -119,4 +133,10 @@ func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 		said.Split = split
 	}
 	return said
+}
+
+// reportsProgrammed reports whether the status says that the gateway serves the routes at this URL.
+func reportsProgrammed(status v1beta1.InferenceServiceStatus, url string) bool {
+	return status.URL == url && apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionRoutesReady) &&
+		apimeta.IsStatusConditionTrue(status.Conditions, v1beta1.ConditionIngressReady)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const (
@@ -22,47 +23,23 @@ const (
 	knative  = v1beta1.DeploymentModeKnative
 )
 
-type edit func(*v1beta1.InferenceService)
-
-func newInferenceService(edits ...edit) *v1beta1.InferenceService {
-	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Name: "iris", Annotations: map[string]string{}}}
-	for _, edit := range edits {
-		edit(isvc)
-	}
-	return isvc
-}
-
-func percent(percent int64) edit {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &percent }
-}
-
-func annotated(key, value string) edit {
-	return func(isvc *v1beta1.InferenceService) { isvc.Annotations[key] = value }
-}
-
-func scaled(least, most int32) edit {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
-	}
-}
-
 func asks(isvc *v1beta1.InferenceService, observed *backend.Observation) rollout.Desired {
 	return Snapshot(isvc, standard, observed, Target{Hash: "a"}).Desired
 }
 
 func TestIntentIsThatOfTheSpec(t *testing.T) {
 	for name, test := range map[string]struct {
-		given edit
+		given testkit.Edit
 		want  rollout.Intent
 	}{
 		"absent":                  {func(*v1beta1.InferenceService) {}, rollout.Intent{Share: 100, Promote: true}},
-		"0":                       {percent(0), rollout.Intent{Undo: true}},
-		"10":                      {percent(10), rollout.Intent{Share: 10, Undo: true}},
-		"100":                     {percent(100), rollout.Intent{Share: 100, Promote: true}},
-		"one from before the CRD": {percent(-1), rollout.Intent{Share: -1, Undo: true}},
+		"0":                       {testkit.Percent(0), rollout.Intent{Undo: true}},
+		"10":                      {testkit.Percent(10), rollout.Intent{Share: 10, Undo: true}},
+		"100":                     {testkit.Percent(100), rollout.Intent{Share: 100, Promote: true}},
+		"one from before the CRD": {testkit.Percent(-1), rollout.Intent{Share: -1, Undo: true}},
 	} {
 		observed := &backend.Observation{Route: rollout.Route{State: &rollout.State{Asked: rollout.Intent{Share: 100, Promote: true}}}}
-		if diff := cmp.Diff(test.want, asks(newInferenceService(test.given), observed).Intent); diff != "" {
+		if diff := cmp.Diff(test.want, asks(testkit.NewInferenceService(test.given), observed).Intent); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -75,21 +52,21 @@ func TestMalformedSwitchKeepsTheCurrentState(t *testing.T) {
 		isvc.Status.Conditions = []metav1.Condition{{Type: v1beta1.ConditionStopped, Status: metav1.ConditionTrue}}
 	}
 	for name, test := range map[string]struct {
-		given                   []edit
+		given                   []testkit.Edit
 		observed                *backend.Observation
 		wantStopped, wantTagged bool
 	}{
 		"no switch":                           {observed: running},
-		"true":                                {[]edit{annotated(v1beta1.AnnotationStop, "true"), annotated(v1beta1.AnnotationEnableTagRouting, "true")}, running, true, true},
-		"false":                               {[]edit{annotated(v1beta1.AnnotationStop, "false"), annotated(v1beta1.AnnotationEnableTagRouting, "false")}, stopped, false, false},
-		"malformed, running":                  {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, running, false, false},
-		"malformed, stopped":                  {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, stopped, true, false},
-		"malformed, only reported as stopped": {[]edit{annotated(v1beta1.AnnotationStop, "yes"), reportedStopped}, &backend.Observation{}, true, false},
-		"malformed, never seen":               {[]edit{annotated(v1beta1.AnnotationStop, "yes")}, &backend.Observation{}, false, false},
-		"malformed, there are tag hosts":      {[]edit{annotated(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{TagHosts: true}, false, true},
-		"malformed, there are no tag hosts":   {[]edit{annotated(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{}, false, false},
+		"true":                                {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "true"), testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true")}, running, true, true},
+		"false":                               {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "false"), testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "false")}, stopped, false, false},
+		"malformed, running":                  {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "yes")}, running, false, false},
+		"malformed, stopped":                  {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "yes")}, stopped, true, false},
+		"malformed, only reported as stopped": {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "yes"), reportedStopped}, &backend.Observation{}, true, false},
+		"malformed, never seen":               {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationStop, "yes")}, &backend.Observation{}, false, false},
+		"malformed, there are tag hosts":      {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{TagHosts: true}, false, true},
+		"malformed, there are no tag hosts":   {[]testkit.Edit{testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "maybe")}, &backend.Observation{}, false, false},
 	} {
-		got := asks(newInferenceService(test.given...), test.observed)
+		got := asks(testkit.NewInferenceService(test.given...), test.observed)
 		if got.Stopped != test.wantStopped || got.Tagged != test.wantTagged {
 			t.Errorf("%s: stopped %t, tagged %t; want %t, %t", name, got.Stopped, got.Tagged, test.wantStopped, test.wantTagged)
 		}
@@ -97,30 +74,30 @@ func TestMalformedSwitchKeepsTheCurrentState(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	class := func(class string) edit { return annotated(v1beta1.AnnotationAutoscalerClass, class) }
+	class := func(class string) testkit.Edit { return testkit.Annotation(v1beta1.AnnotationAutoscalerClass, class) }
 	onlyMax := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }
 	for name, test := range map[string]struct {
 		mode  v1beta1.DeploymentMode
-		given []edit
+		given []testkit.Edit
 		want  rollout.Bounds
 	}{
 		"none":                             {standard, nil, rollout.Bounds{Min: 1, Max: 1}},
-		"a minimum":                        {standard, []edit{scaled(3, 0)}, rollout.Bounds{Min: 3, Max: 3}},
-		"a minimum of 0 is 1":              {standard, []edit{scaled(0, 0)}, rollout.Bounds{Min: 1, Max: 1}},
-		"a minimum and a maximum":          {standard, []edit{scaled(2, 5)}, rollout.Bounds{Min: 2, Max: 5}},
-		"a maximum":                        {standard, []edit{onlyMax}, rollout.Bounds{Min: 1, Max: 3}},
-		"class none":                       {standard, []edit{scaled(2, 5), class("none")}, rollout.Bounds{Min: 2, Max: 2}},
-		"class hpa":                        {standard, []edit{scaled(2, 5), class("hpa")}, rollout.Bounds{Min: 2, Max: 5}},
-		"class external":                   {standard, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
-		"class external without a maximum": {standard, []edit{scaled(2, 0), class("external")}, rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
-		"an unknown class":                 {standard, []edit{scaled(2, 5), class("magic")}, rollout.Bounds{Min: 2, Max: 5}},
-		"negative, from before the CRD":    {standard, []edit{scaled(-3, -1)}, rollout.Bounds{Min: 1, Max: 1}},
-		"a maximum below the minimum":      {standard, []edit{scaled(5, 2)}, rollout.Bounds{Min: 5, Max: 5}},
+		"a minimum":                        {standard, []testkit.Edit{testkit.ReplicaBounds(3, 0)}, rollout.Bounds{Min: 3, Max: 3}},
+		"a minimum of 0 is 1":              {standard, []testkit.Edit{testkit.ReplicaBounds(0, 0)}, rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum and a maximum":          {standard, []testkit.Edit{testkit.ReplicaBounds(2, 5)}, rollout.Bounds{Min: 2, Max: 5}},
+		"a maximum":                        {standard, []testkit.Edit{onlyMax}, rollout.Bounds{Min: 1, Max: 3}},
+		"class none":                       {standard, []testkit.Edit{testkit.ReplicaBounds(2, 5), class("none")}, rollout.Bounds{Min: 2, Max: 2}},
+		"class hpa":                        {standard, []testkit.Edit{testkit.ReplicaBounds(2, 5), class("hpa")}, rollout.Bounds{Min: 2, Max: 5}},
+		"class external":                   {standard, []testkit.Edit{testkit.ReplicaBounds(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
+		"class external without a maximum": {standard, []testkit.Edit{testkit.ReplicaBounds(2, 0), class("external")}, rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
+		"an unknown class":                 {standard, []testkit.Edit{testkit.ReplicaBounds(2, 5), class("magic")}, rollout.Bounds{Min: 2, Max: 5}},
+		"negative, from before the CRD":    {standard, []testkit.Edit{testkit.ReplicaBounds(-3, -1)}, rollout.Bounds{Min: 1, Max: 1}},
+		"a maximum below the minimum":      {standard, []testkit.Edit{testkit.ReplicaBounds(5, 2)}, rollout.Bounds{Min: 5, Max: 5}},
 		"Knative: none":                    {knative, nil, rollout.Bounds{Min: 1, ScaledByKnative: true}},
-		"Knative: a minimum of 0":          {knative, []edit{scaled(0, 4)}, rollout.Bounds{Max: 4, ScaledByKnative: true}},
-		"Knative: a minimum and a maximum": {knative, []edit{scaled(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledByKnative: true}},
+		"Knative: a minimum of 0":          {knative, []testkit.Edit{testkit.ReplicaBounds(0, 4)}, rollout.Bounds{Max: 4, ScaledByKnative: true}},
+		"Knative: a minimum and a maximum": {knative, []testkit.Edit{testkit.ReplicaBounds(2, 5), class("external")}, rollout.Bounds{Min: 2, Max: 5, ScaledByKnative: true}},
 	} {
-		if diff := cmp.Diff(test.want, Bounds(newInferenceService(test.given...), test.mode)); diff != "" {
+		if diff := cmp.Diff(test.want, Bounds(testkit.NewInferenceService(test.given...), test.mode)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -144,7 +121,7 @@ func TestReplacementIsAllowedByTheDeploymentStrategy(t *testing.T) {
 		"a surge of 1 %":            {surge("1%"), false},
 		"a surge that is no number": {surge("some"), false},
 	} {
-		isvc := newInferenceService(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = test.strategy })
+		isvc := testkit.NewInferenceService(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = test.strategy })
 		if got := asks(isvc, &backend.Observation{}).Replace; got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
@@ -158,11 +135,11 @@ func TestReportedIsThatOfTheStatus(t *testing.T) {
 	share := func(revision string, percent int64) v1beta1.TrafficTarget {
 		return v1beta1.TrafficTarget{RevisionName: revision, Percent: &percent}
 	}
-	isvc := newInferenceService(func(isvc *v1beta1.InferenceService) {
+	isvc := testkit.NewInferenceService(func(isvc *v1beta1.InferenceService) {
 		isvc.Status.Phase = v1beta1.PhaseRolledBack
 		isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: {
-			LatestCreatedRevision: "iris-predictor-00002", LatestRolledoutRevision: "iris-predictor-00001", PreviousRolledoutRevision: "iris-predictor-00003",
-			Traffic: []v1beta1.TrafficTarget{share("iris-predictor-00002", 30), share("iris-predictor-00001", 70)},
+			LatestCreatedRevision: "sklearn-iris-predictor-00002", LatestRolledoutRevision: "sklearn-iris-predictor-00001", PreviousRolledoutRevision: "sklearn-iris-predictor-00003",
+			Traffic: []v1beta1.TrafficTarget{share("sklearn-iris-predictor-00002", 30), share("sklearn-iris-predictor-00001", 70)},
 		}}
 	})
 	split, err := rollout.NewSplit(rollout.Share{Revision: 2, Percent: 30}, rollout.Share{Revision: 1, Percent: 70})
@@ -173,12 +150,36 @@ func TestReportedIsThatOfTheStatus(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
-	foreign := newInferenceService(func(isvc *v1beta1.InferenceService) {
+	foreign := testkit.NewInferenceService(func(isvc *v1beta1.InferenceService) {
 		isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{v1beta1.PredictorComponent: {
 			LatestCreatedRevision: "another", Traffic: []v1beta1.TrafficTarget{share("another", 30), share("another", 70)},
 		}}
 	})
 	if diff := cmp.Diff(rollout.Reported{}, Reported(foreign)); diff != "" {
 		t.Errorf("of foreign revisions (-want +got):\n%s", diff)
+	}
+}
+
+func TestProgrammedIsReportedForTheCurrentURL(t *testing.T) {
+	for name, test := range map[string]struct {
+		routes, ingress metav1.ConditionStatus
+		url             string
+		want            bool
+	}{
+		"both True":            {metav1.ConditionTrue, metav1.ConditionTrue, "http://iris", true},
+		"RoutesReady Unknown":  {metav1.ConditionUnknown, metav1.ConditionTrue, "http://iris", false},
+		"IngressReady Unknown": {metav1.ConditionTrue, metav1.ConditionUnknown, "http://iris", false},
+		"at another URL":       {metav1.ConditionTrue, metav1.ConditionTrue, "http://before", false},
+	} {
+		isvc := testkit.NewInferenceService(func(isvc *v1beta1.InferenceService) {
+			isvc.Status.URL = test.url
+			isvc.Status.Conditions = []metav1.Condition{
+				{Type: v1beta1.ConditionRoutesReady, Status: test.routes}, {Type: v1beta1.ConditionIngressReady, Status: test.ingress},
+			}
+		})
+		observed := &backend.Observation{Addresses: backend.Addresses{URL: "http://iris"}}
+		if got := Snapshot(isvc, standard, observed, Target{}).Reported.Programmed; got != test.want {
+			t.Errorf("%s: programmed is %t", name, got)
+		}
 	}
 }

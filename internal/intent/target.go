@@ -23,10 +23,10 @@ type Target struct {
 	equal, sameModel map[rollout.Number]bool
 }
 
-// FindTarget returns the target. resolved is nil, or has no inputs, if the spec cannot be resolved.
+// FindTarget returns the target. resolved is nil, or has no hash, if the spec cannot be resolved.
 //
-// Revisions are compared by identity, not by the digest that they were created with. If an
-// administrator changes which labels or annotations propagate to pods, the digest of the same
+// Revisions are compared by identity, not by the hash that they were created with. If an
+// administrator changes which labels or annotations propagate to pods, the hash of the same
 // inputs changes.
 //
 // With automatic updates disabled, the revision that the same spec created stays the target, even
@@ -139,9 +139,9 @@ func (h history) first(fits func(backend.HistoryEntry) bool) rollout.Number {
 	return 0
 }
 
-// existing returns that revision as the target, whatever the spec's own digest is.
+// existing returns that revision as the target, even if the spec has another hash.
 func (h history) existing(n rollout.Number) Target {
-	return Target{Hash: h.inputs(n), sameModel: h.withModel(h.observed.History[n].Identity)}
+	return Target{Hash: h.hash(n), sameModel: h.withModel(h.observed.History[n].Identity)}
 }
 
 // withModel returns the revisions that run the same model as the identity.
@@ -160,7 +160,7 @@ func (h history) matching(matches func(predictor.Identity) bool) map[rollout.Num
 
 func (h history) exists(n rollout.Number) bool { return h.index(n) >= 0 }
 
-func (h history) inputs(n rollout.Number) string {
+func (h history) hash(n rollout.Number) string {
 	if i := h.index(n); i >= 0 {
 		return h.observed.Revisions[i].Hash
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // wants returns a resolved spec. Its inputs name the settings, the model and the runtime.
@@ -62,11 +63,11 @@ func TestFindTarget(t *testing.T) {
 		wanted      *predictor.Resolved
 		keepRuntime bool
 		given       func(*backend.Observation)
-		spec        []edit
+		spec        []testkit.Edit
 		// want is the existing revision that the spec asks for. It is 0 for a new revision or none.
 		want rollout.Number
-		// wantInputs are the target's inputs if it is no existing revision.
-		wantInputs string
+		// wantHash is the target's hash if it is no existing revision.
+		wantHash string
 	}{
 		"the spec cannot be resolved at all": {},
 		"the model of the target":            {wanted: wants("older", "b", "r1"), want: 2},
@@ -77,8 +78,8 @@ func TestFindTarget(t *testing.T) {
 		"the model of another revision, under newer settings": {
 			wanted: wants("newer", "a", "r1"), want: 1,
 		},
-		"a new model":                {wanted: wants("newer", "c", "r1"), wantInputs: "newer/c/r1"},
-		"the model, a newer runtime": {wanted: wants("older", "b", "r2"), wantInputs: "older/b/r2"},
+		"a new model":                {wanted: wants("newer", "c", "r1"), wantHash: "newer/c/r1"},
+		"the model, a newer runtime": {wanted: wants("older", "b", "r2"), wantHash: "older/b/r2"},
 		"the model, a newer runtime that must not be taken": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
 		},
@@ -88,11 +89,11 @@ func TestFindTarget(t *testing.T) {
 		"the model, whose runtime does not serve it any more": {wanted: &predictor.Resolved{Identity: identity("b", "")}},
 		"the model, whose runtime does not serve it any more, and percent 0": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")}, want: 2,
-			spec: []edit{percent(0)},
+			spec: []testkit.Edit{testkit.Percent(0)},
 		},
 		"the model, whose runtime does not serve it any more, and percent 10": {
 			wanted: &predictor.Resolved{Identity: identity("b", "")},
-			spec:   []edit{percent(10)},
+			spec:   []testkit.Edit{testkit.Percent(10)},
 		},
 		"the model of the target, whose runtime is gone":         {wanted: withoutRuntime("b"), want: 2},
 		"the model of the stable, whose runtime is gone":         {wanted: withoutRuntime("a"), want: 1},
@@ -120,23 +121,23 @@ func TestFindTarget(t *testing.T) {
 			},
 		},
 		"an older model with a newer runtime, while the runtime of the newer one is kept": {
-			wanted: wants("older", "a", "r2"), keepRuntime: true, wantInputs: "older/a/r2",
+			wanted: wants("older", "a", "r2"), keepRuntime: true, wantHash: "older/a/r2",
 		},
 		"a runtime is kept, and the last target is only reported": {
 			wanted: wants("older", "b", "r2"), keepRuntime: true, want: 2,
 			given: func(o *backend.Observation) { o.Route.State = nil },
-			spec: []edit{func(isvc *v1beta1.InferenceService) {
+			spec: []testkit.Edit{func(isvc *v1beta1.InferenceService) {
 				isvc.Status.Components = map[v1beta1.ComponentType]v1beta1.ComponentStatusSpec{
-					v1beta1.PredictorComponent: {LatestCreatedRevision: "iris-predictor-00002"},
+					v1beta1.PredictorComponent: {LatestCreatedRevision: "sklearn-iris-predictor-00002"},
 				}
 			}},
 		},
-		"a runtime is to be kept, and nobody knows the last target": {
-			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
+		"a runtime is to be kept, and the last target is unknown": {
+			wanted: wants("older", "b", "r2"), keepRuntime: true, wantHash: "older/b/r2",
 			given: func(o *backend.Observation) { o.Route.State = nil },
 		},
 		"a runtime is to be kept, and the last target is lost": {
-			wanted: wants("older", "b", "r2"), keepRuntime: true, wantInputs: "older/b/r2",
+			wanted: wants("older", "b", "r2"), keepRuntime: true, wantHash: "older/b/r2",
 			given: func(o *backend.Observation) { o.Revisions = o.Revisions[:1] },
 		},
 		"a revision without a record counts by its inputs": {
@@ -149,9 +150,9 @@ func TestFindTarget(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			isvc := newInferenceService(test.spec...)
+			isvc := testkit.NewInferenceService(test.spec...)
 			if test.keepRuntime {
-				isvc.Annotations[v1beta1.AnnotationDisableAutoUpdate] = "true"
+				testkit.Annotation(v1beta1.AnnotationDisableAutoUpdate, "true")(isvc)
 			}
 			target := FindTarget(isvc, observed, test.wanted)
 			snapshot := Snapshot(isvc, standard, observed, target)
@@ -164,8 +165,8 @@ func TestFindTarget(t *testing.T) {
 			if got != test.want || target.Exists(observed.Revisions) != (got != 0) {
 				t.Errorf("it asks for revision %d (%q), want %d", got, target.Hash, test.want)
 			}
-			if test.want == 0 && target.Hash != test.wantInputs {
-				t.Errorf("it asks for %q, want %q", target.Hash, test.wantInputs)
+			if test.want == 0 && target.Hash != test.wantHash {
+				t.Errorf("it asks for %q, want %q", target.Hash, test.wantHash)
 			}
 		})
 	}
@@ -214,7 +215,7 @@ func TestRuntimeToKeep(t *testing.T) {
 			if test.given != nil {
 				test.given(observed)
 			}
-			if got, found := RuntimeToKeep(newInferenceService(), observed, test.wanted); got.Name != test.want || found != (test.want != "") {
+			if got, found := RuntimeToKeep(testkit.NewInferenceService(), observed, test.wanted); got.Name != test.want || found != (test.want != "") {
 				t.Errorf("it keeps %q (%t), want %q", got.Name, found, test.want)
 			}
 		})

@@ -44,8 +44,8 @@ const (
 	Readiness ShiftReason = "Readiness"
 )
 
-// OtherFailure is the label of failures with an unknown reason.
-const OtherFailure = "Other"
+// otherFailure is the label of failures with an unknown reason.
+const otherFailure = "Other"
 
 var phases = []v1beta1.Phase{
 	v1beta1.PhasePending, v1beta1.PhaseProgressing, v1beta1.PhaseCanary, v1beta1.PhaseStable, v1beta1.PhaseRolledBack, v1beta1.PhasePreview,
@@ -92,7 +92,7 @@ func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 			m.shifts.WithLabelValues(string(direction), string(reason))
 		}
 	}
-	for _, reason := range append([]string{OtherFailure}, options.FailureReasons...) {
+	for _, reason := range append([]string{otherFailure}, options.FailureReasons...) {
 		m.failures.WithLabelValues(reason)
 	}
 
@@ -114,7 +114,7 @@ func (m *Metrics) TrafficShifted(direction Direction, reason ShiftReason) {
 // RevisionFailed counts a failure of a revision.
 func (m *Metrics) RevisionFailed(reason string) {
 	if !slices.Contains(m.failureReasons, reason) {
-		reason = OtherFailure
+		reason = otherFailure
 	}
 	m.failures.WithLabelValues(reason).Inc()
 }

@@ -279,11 +279,11 @@ func TestRevisionsOfTheSampleSteps(t *testing.T) {
 	var revisions []string
 	for _, step := range steps {
 		docs := readDocuments(t, filepath.Join(samplesFolder, "sklearn-iris", step.file))
-		inputs := resolve(t, docs.isvc, runtimes).Hash
-		if !slices.Contains(revisions, inputs) {
-			revisions = append(revisions, inputs)
+		hash := resolve(t, docs.isvc, runtimes).Hash
+		if !slices.Contains(revisions, hash) {
+			revisions = append(revisions, hash)
 		}
-		if got := slices.Index(revisions, inputs) + 1; got != step.revision {
+		if got := slices.Index(revisions, hash) + 1; got != step.revision {
 			t.Errorf("%s: revision %d, want %d", step.file, got, step.revision)
 		}
 	}

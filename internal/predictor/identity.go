@@ -24,12 +24,12 @@ type Identity struct {
 	// Scaling is the hash of the scaling annotations. It is set in Knative mode only, where they
 	// are part of the revision.
 	Scaling     string       `json:"scaling,omitempty"`
-	Labels      HashedValues `json:"labels,omitzero"`
-	Annotations HashedValues `json:"annotations,omitzero"`
+	Labels      hashedValues `json:"labels,omitzero"`
+	Annotations hashedValues `json:"annotations,omitzero"`
 }
 
-// HashedValues holds labels or annotations with a hash in place of each value.
-type HashedValues struct {
+// hashedValues holds labels or annotations with a hash in place of each value.
+type hashedValues struct {
 	// Inherited holds those of the InferenceService's metadata.
 	Inherited map[string]string `json:"inherited,omitempty"`
 	// Own holds those of the predictor. They override Inherited.
@@ -69,22 +69,22 @@ func (i Identity) equalExceptRuntime(other Identity) bool {
 		i.Annotations.equal(other.Annotations, unpropagatedAnnotations)
 }
 
-func (d HashedValues) equal(other HashedValues, unpropagated []string) bool {
+func (d hashedValues) equal(other hashedValues, unpropagated []string) bool {
 	excluded := [][]string{d.Excluded, other.Excluded}
 	return maps.Equal(d.effective(unpropagated, excluded...), other.effective(unpropagated, excluded...))
 }
 
 // effective returns the hashes of the keys that propagate. It applies the unpropagated list again,
 // so that a later version can extend that list without creating revisions.
-func (d HashedValues) effective(unpropagated []string, excluded ...[]string) map[string]string {
+func (d hashedValues) effective(unpropagated []string, excluded ...[]string) map[string]string {
 	return union(
 		without(d.Inherited, append(excluded, unpropagated)...),
 		without(d.Own, excluded...),
 	)
 }
 
-func hashesOf(v values, excluded []string) HashedValues {
-	return HashedValues{Inherited: hashEach(v.inherited), Own: hashEach(v.own), Excluded: excluded}
+func hashesOf(v values, excluded []string) hashedValues {
+	return hashedValues{Inherited: hashEach(v.inherited), Own: hashEach(v.own), Excluded: excluded}
 }
 
 func hashEach(m map[string]string) map[string]string {

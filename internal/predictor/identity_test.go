@@ -272,7 +272,7 @@ func hashAfter(t *testing.T, edit func(*hashedObjects)) string {
 		t.Fatal(err)
 	}
 	if len(resolved.Hash) != 16 || strings.Trim(resolved.Hash, "0123456789abcdef") != "" {
-		t.Errorf("Inputs is %q, not 16 hexadecimal digits", resolved.Hash)
+		t.Errorf("Hash is %q, not 16 hexadecimal digits", resolved.Hash)
 	}
 	return resolved.Hash
 }

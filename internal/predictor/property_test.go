@@ -130,7 +130,7 @@ func identity(t *rapid.T, isvc *v1beta1.InferenceService, runtime *v1alpha1.Clus
 func wantSame(t *rapid.T, name string, before, after *Resolved) {
 	t.Helper()
 	if before.Hash != after.Hash || before.SpecHash != after.SpecHash {
-		t.Errorf("%s: Inputs %s → %s, SpecHash %s → %s", name, before.Hash, after.Hash, before.SpecHash, after.SpecHash)
+		t.Errorf("%s: Hash %s → %s, SpecHash %s → %s", name, before.Hash, after.Hash, before.SpecHash, after.SpecHash)
 	}
 	if !before.Identity.Equal(after.Identity) || !before.Identity.EqualSpec(after.Identity) {
 		t.Errorf("%s: the identities differ", name)

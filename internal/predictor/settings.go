@@ -35,40 +35,41 @@ type StorageInitializer struct {
 	Env map[string]string
 }
 
-// CredentialSettings describes the Secrets with credentials for storage. It corresponds to the
-// credentials block of KServe's configuration.
+// CredentialSettings describes the Secrets with credentials for storage. It is a part of the
+// configuration file. It has the form of credentials in KServe's inferenceservice-config, so that an
+// existing one can be copied.
 type CredentialSettings struct {
 	// StorageSpecSecretName is the Secret that contains storage.key.
-	StorageSpecSecretName string
+	StorageSpecSecretName string `json:"storageSpecSecretName"`
 	// StorageSecretNameAnnotation lets an InferenceService name another Secret.
-	StorageSecretNameAnnotation string
-	GCS                         GCSSettings
-	S3                          S3Settings
+	StorageSecretNameAnnotation string      `json:"storageSecretNameAnnotation"`
+	GCS                         GCSSettings `json:"gcs"`
+	S3                          S3Settings  `json:"s3"`
 }
 
 // GCSSettings are for Google Cloud Storage.
 type GCSSettings struct {
 	// CredentialFileName is the key of a Secret that contains a key file.
-	CredentialFileName string
+	CredentialFileName string `json:"gcsCredentialFileName"`
 }
 
-// S3Settings are for S3.
+// S3Settings are for S3. Booleans are the strings "1" and "0".
 type S3Settings struct {
 	// AccessKeyIDName and SecretAccessKeyName are the keys of a Secret that contain an access key.
-	AccessKeyIDName     string
-	SecretAccessKeyName string
+	AccessKeyIDName     string `json:"s3AccessKeyIDName"`
+	SecretAccessKeyName string `json:"s3SecretAccessKeyName"`
 
 	// Defaults for values that neither a Secret nor a service account sets. If empty, the client's
 	// default applies.
-	Endpoint               string
-	UseHTTPS               string
-	Region                 string
-	VerifySSL              string
-	UseVirtualBucket       string
-	UseAccelerate          string
-	UseAnonymousCredential string
-	CABundleConfigMap      string
-	CABundle               string
+	Endpoint               string `json:"s3Endpoint"`
+	UseHTTPS               string `json:"s3UseHttps"`
+	Region                 string `json:"s3Region"`
+	VerifySSL              string `json:"s3VerifySSL"`
+	UseVirtualBucket       string `json:"s3UseVirtualBucket"`
+	UseAccelerate          string `json:"s3UseAccelerate"`
+	UseAnonymousCredential string `json:"s3UseAnonymousCredential"`
+	CABundleConfigMap      string `json:"s3CABundleConfigMap"`
+	CABundle               string `json:"s3CABundle"`
 }
 
 // ShapingAnnotations returns the annotations that affect pods. They cannot be excluded from

@@ -675,7 +675,7 @@ func checkOwnGeneration(d evaluation) error {
 		return fmt.Errorf("the target is %d, which the spec does not ask for", decision.Target)
 	case valid && decision.Create && target != nil:
 		return fmt.Errorf("the new target is %d, which is not new", decision.Target)
-	case decision.Programmed && (!d.observed.Route.Accepted || !d.observed.Route.TagsAccepted || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route.Tags)):
+	case decision.Programmed && (!d.observed.Route.Accepted || !d.observed.Route.TagsAccepted || !decision.Served.Equal(d.split()) || !decision.Tags.match(d.observed.Route)):
 		return errors.New("Programmed is true, but the gateway has not accepted the routes")
 	case (decision.Phase == Stopped || decision.Phase == Stopping) != wanted.Stopped:
 		return fmt.Errorf("the phase is %s", decision.Phase)

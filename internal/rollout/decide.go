@@ -19,6 +19,9 @@ type Policy struct {
 	// ProgressDeadline limits how long a share waits for its replicas before that is reported as a
 	// failure, and how long a replacement waits for a node. 0 means no limit.
 	ProgressDeadline time.Duration
+	// GatewayTolerance is how long a changed Gateway may take to report on its new generation before
+	// a settled split counts as not programmed. Workloads do not drain meanwhile.
+	GatewayTolerance time.Duration
 	// HistoryLimit is how many of the newest revisions stay in the revision history, apart from
 	// older ones that are in use.
 	HistoryLimit int
@@ -476,10 +479,10 @@ func (d *decider) routedOutside(split Split) []Number {
 // served returns the split that clients get. A split that was reported as served stays served, even
 // if the gateway no longer confirms it: that does not bring the earlier split back.
 func (d *decider) served() Split {
-	switch {
-	case d.Route.NoBackends:
+	switch reported := d.Reported.reportsServed(d.before.Split); {
+	case d.Route.NoBackends && (d.Route.State == nil || !reported):
 		return Split{}
-	case d.Route.Accepted, d.Reported.reportsServed(d.before.Split):
+	case d.Route.Accepted, reported:
 		return d.before.Split
 	}
 	return d.before.ServedBefore

@@ -38,7 +38,8 @@ type Decision struct {
 	// Served is the split that clients get, as far as the gateway has reported it.
 	Served Split
 	// Programmed is true if the gateway serves the desired split and tag hosts, and this decision
-	// changes neither.
+	// changes neither. It stays true while a changed Gateway has yet to report, for at most
+	// [Policy.GatewayTolerance].
 	Programmed bool
 	Phase      Phase
 	HeldBack   *HeldBack
@@ -56,6 +57,13 @@ type Decision struct {
 	WakeAt time.Time
 }
 
+// WithRouteChanged returns the decision as it is after a write that changed the spec of a route: no
+// gateway can have accepted that yet.
+func (d Decision) WithRouteChanged() Decision {
+	d.Programmed = false
+	return d
+}
+
 // Tags are the revisions behind the tag hosts. 0 means that there is no such host.
 type Tags struct {
 	Latest, Prev Number
@@ -66,13 +74,13 @@ func TagsOf(split Split, target Number) Tags {
 	return Tags{Latest: Latest(split, target), Prev: Prev(split, target)}
 }
 
-func (t Tags) match(revisions []Number) bool {
-	for _, n := range revisions {
-		if n != t.Latest && n != t.Prev {
-			return false
-		}
+// match reports whether the tag hosts lead to these revisions, except those that can have none yet.
+func (t Tags) match(route Route) bool {
+	has := func(n Number) bool {
+		return n == 0 || slices.Contains(route.Tags, n) || slices.Contains(route.Untaggable, n)
 	}
-	return (t.Latest == 0 || slices.Contains(revisions, t.Latest)) && (t.Prev == 0 || slices.Contains(revisions, t.Prev))
+	foreign := func(n Number) bool { return n != t.Latest && n != t.Prev }
+	return has(t.Latest) && has(t.Prev) && !slices.ContainsFunc(route.Tags, foreign)
 }
 
 // Latest returns the revision that users see as the latest one of a split: the target if the split

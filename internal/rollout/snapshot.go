@@ -16,7 +16,8 @@ type Snapshot struct {
 	// Evidence is the evidence on the trial of the target.
 	Evidence Evidence
 	// Reported is the reported status. The rollout state is recovered from it after the route, or
-	// the state on it, was lost. A split that was already reported as served stays reported.
+	// the state on it, was lost. A split that was already reported as served stays reported, and as
+	// programmed for [Policy.GatewayTolerance].
 	// Nothing else depends on it.
 	Reported Reported
 }
@@ -138,17 +139,23 @@ type Route struct {
 	Split Split
 	// Accepted is true if the gateway has accepted the route with the split of State.
 	Accepted bool
-	Tags     []Number
-	// TagsAccepted is true if the tag hosts are those of State and the gateway has accepted each.
+	// Tags are the revisions that the tag hosts lead to.
+	Tags []Number
+	// Untaggable are revisions in the split of State that can have no tag host yet.
+	Untaggable []Number
+	// TagsAccepted is true if the gateway has accepted each tag host.
 	TagsAccepted bool
 	// TagsRefused is true if the gateway has answered for every tag host and refuses at least one.
 	TagsRefused bool
 	// NoRouteAPI is true if the cluster does not have the API of the route (the Gateway API or
 	// Knative Serving), so that no route can point at a revision.
 	NoRouteAPI bool
-	// NoBackends is true if no revision serves, whatever State says, because the route does not
-	// exist yet or has no backends yet.
+	// NoBackends is true if the route does not exist yet or has no backends yet, so that no revision
+	// serves, unless the split of State was already reported as served.
 	NoBackends bool
+	// BehindSince is when a Gateway that has accepted the route was changed without reporting on
+	// that change yet. It is zero if there is none.
+	BehindSince time.Time
 }
 
 // Reported is the rollout as the status last reported it.
@@ -160,9 +167,13 @@ type Reported struct {
 	// Trial is the reported trial. Baking is true if it was reported as baking.
 	Trial  TrialID
 	Baking bool
+	// Programmed is true if the split was reported as programmed under the current URL.
+	Programmed bool
 }
 
-func (r Reported) reportsServed(split Split) bool { return r.Target != 0 && r.Split.Equal(split) }
+func (r Reported) reportsServed(split Split) bool {
+	return (r.Target != 0 || !r.Split.IsEmpty()) && r.Split.Equal(split)
+}
 
 func (d Desired) resolved() bool { return d.Hash != "" && d.Intent.isValid() }
 

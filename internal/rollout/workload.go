@@ -14,7 +14,7 @@ func (d *decider) decision() Decision {
 		Target:      d.target,
 		Create:      d.create,
 		Served:      d.served(),
-		Programmed:  d.programmed(),
+		Programmed:  d.programmed() || d.toleratesGateway(),
 		Tags:        d.tags(),
 		Workloads:   d.workloads(),
 		Prune:       d.prune(),
@@ -46,7 +46,20 @@ func (d *decider) state() *State {
 }
 
 func (d *decider) programmed() bool {
-	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route.Tags)
+	return d.routed() && d.Route.TagsAccepted && d.tags().match(d.Route)
+}
+
+// toleratesGateway reports whether a settled split still counts as programmed although a changed
+// Gateway has yet to report. No workload takes a step on that: see mayBeRouted.
+func (d *decider) toleratesGateway() bool {
+	until := d.Route.BehindSince.Add(d.policy.GatewayTolerance)
+	unchanged := d.after.Split.Equal(d.before.Split) && d.tags().match(d.Route)
+	reported := d.after.Stable != 0 && d.Reported.Programmed && d.Reported.Split.Equal(d.after.Split)
+	if d.Route.BehindSince.IsZero() || !unchanged || !reported || !d.now.Before(until) {
+		return false
+	}
+	d.scheduleWake(until)
+	return true
 }
 
 // routed reports whether the gateway has accepted the desired split.
@@ -151,7 +164,7 @@ func (d *decider) mayBeRouted(n Number) bool {
 	}
 	hasRoute := d.Route.State != nil || d.after.Stable != 0
 	answered := d.Route.TagsAccepted || d.Route.TagsRefused
-	accepted := d.routed() && answered && d.tags().match(d.Route.Tags)
+	accepted := d.routed() && answered && d.tags().match(d.Route)
 	return hasRoute && !accepted || slices.Contains(d.Route.Tags, n)
 }
 

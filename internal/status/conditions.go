@@ -162,31 +162,28 @@ func describeContest(contest backend.Contest) string {
 
 // latestDeploymentReady reports on the target.
 func (r *reporter) latestDeploymentReady() condition {
-	target := r.Decision.Target
-	name := r.revision(target)
-	if target == 0 {
+	name, waiting := r.rollout.Target, r.rollout.Waiting
+	if name == "" {
 		return conditionUnknown(ReasonLoading, "there is no revision yet")
 	}
-	if r.replacement() == rollout.ReplacementFailed {
-		return conditionFalse(ReasonReplacementFailed, "%s did not become ready in the place of %s, and is not tried again until the spec changes",
-			name, r.revision(r.Decision.State.Stable))
-	}
-	if waiting := r.Decision.Waiting; waiting != nil && waiting.Revision == target && waiting.Ready > 0 {
-		if failure := r.podFailure(target); failure != nil {
-			return conditionFalse(failure.Reason, "%s needs %s: %s", name, readyReplicas(waiting.Need), failure.Message)
+	switch failure := r.failing(name); {
+	case failure != nil && failure.Reason == ReasonReplacementFailed:
+		return conditionFalse(failure.Reason, "%s %s", name, failure.Message)
+	case waiting != nil && waiting.Revision == name && waiting.ReadyReplicas > 0:
+		needs := fmt.Sprintf("%s needs %s", name, readyReplicas(waiting.NeededReplicas))
+		switch {
+		case failure != nil:
+			return conditionFalse(failure.Reason, "%s: %s", needs, failure.Message)
+		case waiting.Overdue:
+			return conditionFalse(ReasonReplicasOverdue, "%s, which did not become ready within the progress deadline", needs)
 		}
-		if waiting.Overdue {
-			return conditionFalse(ReasonReplicasOverdue, "%s needs %s, which did not become ready within the progress deadline", name, readyReplicas(waiting.Need))
-		}
-		return conditionUnknown(ReasonWaitingForReplicas, "%s needs %s%s", name, readyReplicas(waiting.Need), r.stage(target))
-	}
-	if r.ready(target) > 0 {
+		return conditionUnknown(ReasonWaitingForReplicas, "%s%s", needs, r.stage(r.Decision.Target))
+	case r.ready(r.Decision.Target) > 0:
 		return conditionTrue(ReasonReady, "%s is ready", name)
-	}
-	if failure := r.failure(target); failure != nil {
+	case failure != nil:
 		return conditionFalse(failure.Reason, "%s: %s", name, failure.Message)
 	}
-	return conditionUnknown(ReasonLoading, "%s is being brought up%s", name, r.stage(target))
+	return conditionUnknown(ReasonLoading, "%s is being brought up%s", name, r.stage(r.Decision.Target))
 }
 
 // stage says what a starting revision waits for, and its deadline.
@@ -215,15 +212,16 @@ func (r *reporter) predictorReady(latest condition) condition {
 // unreadyCondition reports on a revision other than the target that has traffic and cannot serve.
 func (r *reporter) unreadyCondition(share rollout.Share) condition {
 	name := r.revision(share.Revision)
-	if failure := r.failure(share.Revision); failure != nil {
+	switch failure := r.failing(name); {
+	case failure == nil:
+		return conditionUnknown(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica%s", name, share.Percent, r.stage(share.Revision))
+	case failure.Reason == ReasonRevisionLost:
+		return conditionFalse(failure.Reason,
+			"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
+			name, share.Percent, r.rollout.Target)
+	default:
 		return conditionFalse(failure.Reason, "%s, which has %d %% of the traffic, has no ready replica: %s", name, share.Percent, failure.Message)
 	}
-	if r.isLost(share.Revision) {
-		return conditionFalse(ReasonRevisionLost,
-			"%s, which has %d %% of the traffic, is lost: its ControllerRevision and its Deployment were deleted; remove canaryTrafficPercent to promote %s",
-			name, share.Percent, r.revision(r.Decision.Target))
-	}
-	return conditionUnknown(ReasonLoading, "%s, which has %d %% of the traffic, has no ready replica%s", name, share.Percent, r.stage(share.Revision))
 }
 
 // isLost reports whether a revision has neither an entry in the revision history nor a workload.
@@ -235,7 +233,7 @@ func (r *reporter) isLost(n rollout.Number) bool {
 
 // routesReady reports whether clients get the desired split.
 func (r *reporter) routesReady() condition {
-	state, waiting := r.Decision.State, r.Decision.Waiting
+	state, waiting := r.Decision.State, r.rollout.Waiting
 	switch {
 	case state == nil:
 		return conditionUnknown(ReasonNoRevisionReady, "no revision has been ready yet")
@@ -288,22 +286,20 @@ func (r *reporter) previewNote(state rollout.State) string {
 		r.revision(r.Decision.Target), stable, previous)
 }
 
-func (r *reporter) waitingCondition(waiting rollout.Waiting) condition {
-	name := r.revision(waiting.Revision)
-	if r.isLost(waiting.Revision) {
-		return conditionFalse(ReasonRevisionLost,
-			"%s cannot get %d %% of the traffic: its ControllerRevision and its workload were deleted; until then %s. To promote %s: kubectl patch isvc -n %s %s --type=merge -p '{\"spec\":{\"predictor\":{\"canaryTrafficPercent\":null}}}'",
-			name, waiting.Percent, r.describeServed(), r.revision(r.Decision.Target), r.InferenceService.Namespace, r.name)
-	}
-	if failure := r.podFailure(waiting.Revision); failure != nil && r.Snapshot.Desired.Hash != "" {
-		return conditionFalse(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Percent, failure.Message, r.describeServed())
-	}
-	if waiting.Overdue {
+func (r *reporter) waitingCondition(waiting v1beta1.WaitingShare) condition {
+	name, needed := waiting.Revision, readyReplicas(waiting.NeededReplicas)
+	switch failure := r.failing(name); {
+	case failure != nil && failure.Reason == ReasonRevisionLost:
+		return conditionFalse(failure.Reason,
+			"%s cannot get %d %% of the traffic: %s; until then %s. To promote %s: kubectl patch isvc -n %s %s --type=merge -p '{\"spec\":{\"predictor\":{\"canaryTrafficPercent\":null}}}'",
+			name, waiting.Share, failure.Message, r.describeServed(), r.rollout.Target, r.InferenceService.Namespace, r.name)
+	case failure != nil && r.Snapshot.Desired.Hash != "":
+		return conditionFalse(failure.Reason, "%s cannot get %d %% of the traffic: %s; until then %s", name, waiting.Share, failure.Message, r.describeServed())
+	case waiting.Overdue:
 		return conditionFalse(ReasonReplicasOverdue, "%s gets %d %% of the traffic once it has %s, which did not become ready within the progress deadline; see its pods with: kubectl get pods -n %s -l %s=%s; until then %s",
-			name, waiting.Percent, readyReplicas(waiting.Need), r.InferenceService.Namespace, v1beta1.LabelRevision, name, r.describeServed())
+			name, waiting.Share, needed, r.InferenceService.Namespace, v1beta1.LabelRevision, name, r.describeServed())
 	}
-	return conditionUnknown(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %s; until then %s",
-		name, waiting.Percent, readyReplicas(waiting.Need), r.describeServed())
+	return conditionUnknown(ReasonWaitingForReplicas, "%s gets %d %% of the traffic once it has %s; until then %s", name, waiting.Share, needed, r.describeServed())
 }
 
 func replicas(n int) string {
@@ -313,7 +309,7 @@ func replicas(n int) string {
 	return fmt.Sprintf("%d replicas", n)
 }
 
-func readyReplicas(n int) string {
+func readyReplicas(n int32) string {
 	if n == 1 {
 		return "1 ready replica"
 	}

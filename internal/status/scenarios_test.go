@@ -21,11 +21,12 @@ import (
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
 	"github.com/serinus-io/serinus/internal/status"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the statuses to testdata/")
 
-var now = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
+var now = testkit.Start
 
 // scenario describes an observed predictor: its spec, its workloads and its route. Revisions are
 // numbered from 1, and the hash of revision 1 is "a".
@@ -157,7 +158,7 @@ func (s scenario) report() status.Report {
 }
 
 func newInferenceService() *v1beta1.InferenceService {
-	return &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve-test", Name: "sklearn-iris", Generation: 7}}
+	return testkit.NewInferenceService(func(isvc *v1beta1.InferenceService) { isvc.Generation = 7 })
 }
 
 func crash() backend.Failure {

@@ -45,6 +45,12 @@ func TestConditionsAreValidForAnyReason(t *testing.T) {
 				if info := got.ModelStatus.LastFailureInfo; info != nil {
 					messages = append(messages, info.Message)
 				}
+				for _, failure := range got.Rollout.Failures {
+					messages = append(messages, failure.Message)
+					if failure.Reason == "" || utf8.RuneCountInString(failure.Reason) > 1024 {
+						t.Errorf("%s: the reason of the failure is %q", name, failure.Reason)
+					}
+				}
 				for _, text := range messages {
 					if !utf8.ValidString(text) || utf8.RuneCountInString(text) > 1024 {
 						t.Errorf("%s: a message has %d characters, valid: %t", name, utf8.RuneCountInString(text), utf8.ValidString(text))

@@ -172,14 +172,18 @@ func TestFailureStaysUntilRevisionIsReady(t *testing.T) {
 
 func TestFailing(t *testing.T) {
 	_, failed := reportFailures(crash())
-	earlier := *failed.DeepCopy()
-	earlier.Conditions = nil
+	starting := scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, state: rolloutState(1, 0, 2, new(10), split(1, 100))}.report()
+	starting.InferenceService.Status = failed
+	ofEarlierVersion := *failed.DeepCopy()
+	ofEarlierVersion.Rollout = nil
 	problem := served().report()
 	problem.Problem = &status.Problem{Condition: v1beta1.ConditionPredictorReady, Reason: "OwnershipConflict", Message: `Service "sklearn-iris-predictor-00001" is controlled by Deployment web`}
 	stopped := scenario{target: 2, stopped: true, inHistory: []rollout.Number{1, 2}, state: rolloutState(1, 0, 2, new(10), rollout.Split{})}
 	lost := scenario{target: 2, percent: new(10), ready: replicas{2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}
 	both := crashingStable(new(crash()), 0)
 	both.ready[2], both.failing[2] = 0, refusedPods()
+	overdue := scenario{target: 2, minReplicas: 2, ready: replicas{1: 2, 2: 1}, state: rolloutState(1, 0, 2, nil, split(1, 100))}.report()
+	overdue.Decision.Waiting.Overdue = true
 	pending := scenario{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 100))}
 	for name, test := range map[string]struct {
 		reported v1beta1.InferenceServiceStatus
@@ -188,7 +192,9 @@ func TestFailing(t *testing.T) {
 		"empty status":                           {v1beta1.InferenceServiceStatus{}, map[rollout.Number]string{}},
 		"no failure":                             {status.For(served().report()), map[rollout.Number]string{}},
 		"the target":                             {failed, map[rollout.Number]string{2: "ContainerCrashed"}},
-		"the target, earlier":                    {earlier, map[rollout.Number]string{2: ""}},
+		"the target, earlier":                    {status.For(starting), map[rollout.Number]string{2: ""}},
+		"status of an earlier version":           {ofEarlierVersion, map[rollout.Number]string{2: "ModelLoadFailed"}},
+		"replicas that are overdue":              {status.For(overdue), map[rollout.Number]string{2: "ReplicasOverdue"}},
 		"a revision that serves":                 {status.For(crashingStable(new(crash()), 10).report()), map[rollout.Number]string{1: "ContainerCrashed"}},
 		"a revision that serves, and the target": {status.For(both.report()), map[rollout.Number]string{1: "ContainerCrashed", 2: "PodsRefused"}},
 		"the stable of a rollback":               {status.For(pending.report()), map[rollout.Number]string{1: "ContainerCrashed"}},
@@ -199,10 +205,10 @@ func TestFailing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[rollout.Number]string{}
-			for n, condition := range status.Failing("sklearn-iris", test.reported) {
-				got[n] = ""
-				if condition != nil {
-					got[n] = condition.Reason
+			for n, failure := range status.Failing("sklearn-iris", test.reported) {
+				got[n] = failure.Reason
+				if failure.Retrying {
+					got[n] = ""
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -295,5 +301,68 @@ func TestReportedStatusStaysWithoutObservation(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRolloutFailures compares the failures that the status reports after the failures of a canary
+// and of the stable were reported.
+func TestRolloutFailures(t *testing.T) {
+	both := func(ready1, ready2 int, failing failures) scenario {
+		return scenario{target: 2, percent: new(10), ready: replicas{1: ready1, 2: ready2}, failing: failing, state: rolloutState(1, 0, 2, new(10), split(2, 0, 1, 100))}
+	}
+	of := func(n rollout.Number, failure backend.Failure) v1beta1.RevisionFailure {
+		return v1beta1.RevisionFailure{Revision: backend.RevisionName("sklearn-iris", n), Reason: failure.Reason, Message: failure.Message}
+	}
+	retrying := func(failure v1beta1.RevisionFailure) v1beta1.RevisionFailure {
+		failure.Retrying = true
+		return failure
+	}
+	lost := scenario{target: 2, percent: new(10), ready: replicas{2: 1}, state: rolloutState(1, 0, 2, new(10), split(2, 10, 1, 90))}
+	replaced := scenario{target: 2, ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, state: rolloutState(1, 0, 2, nil, split(1, 100))}.report()
+	replaced.Decision.State.Replacement = rollout.ReplacementFailed
+	for name, test := range map[string]struct {
+		report status.Report
+		want   []v1beta1.RevisionFailure
+	}{
+		"both fail":                  {both(0, 0, failures{1: refusedPods(), 2: crash()}).report(), []v1beta1.RevisionFailure{of(1, refusedPods()), of(2, crash())}},
+		"both start again":           {both(0, 0, nil).report(), []v1beta1.RevisionFailure{retrying(of(1, refusedPods())), retrying(of(2, crash()))}},
+		"the stable is ready":        {both(1, 0, nil).report(), []v1beta1.RevisionFailure{retrying(of(2, crash()))}},
+		"the canary fails otherwise": {both(1, 0, failures{2: refusedPods()}).report(), []v1beta1.RevisionFailure{of(2, refusedPods())}},
+		"the canary is abandoned":    {served().report(), nil},
+		"stopped":                    {scenario{target: 2, stopped: true, inHistory: []rollout.Number{1, 2}, state: rolloutState(1, 0, 2, new(10), split())}.report(), nil},
+		"the stable is lost":         {lost.report(), []v1beta1.RevisionFailure{{Revision: "sklearn-iris-predictor-00001", Reason: "RevisionLost", Message: "its ControllerRevision and its workload were deleted"}}},
+		"the replacement has failed": {replaced, []v1beta1.RevisionFailure{{Revision: "sklearn-iris-predictor-00002", Reason: "ReplacementFailed", Message: "did not become ready in the place of sklearn-iris-predictor-00001, and is not tried again until the spec changes"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report := test.report
+			report.InferenceService.Status = status.For(both(0, 0, failures{1: refusedPods(), 2: crash()}).report())
+			if diff := cmp.Diff(test.want, status.For(report).Rollout.Failures); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDescribeFailure: a failure is described as in the conditions, with the last output of the
+// container.
+func TestDescribeFailure(t *testing.T) {
+	const crashes = `container "kserve-container" ends with exit code 1`
+	overdue := scenario{target: 2, minReplicas: 2, ready: replicas{1: 2, 2: 1}, state: rolloutState(1, 0, 2, nil, split(1, 100))}.report()
+	overdue.Decision.Waiting.Overdue = true
+	waiting := scenario{target: 2, percent: new(0), ready: replicas{1: 0, 2: 1}, failing: failures{1: crash()}, state: rolloutState(1, 0, 2, new(0), split(2, 100))}
+	canary := scenario{target: 2, percent: new(10), ready: replicas{1: 1, 2: 0}, failing: failures{2: crash()}, state: rolloutState(1, 0, 2, new(10), split(1, 100))}
+	for name, test := range map[string]struct {
+		report   status.Report
+		revision rollout.Number
+		want     string
+	}{
+		"the target":             {canary.report(), 2, "sklearn-iris-predictor-00002: " + crashes + ": no such model"},
+		"a revision that serves": {crashingStable(new(crash()), 10).report(), 1, "sklearn-iris-predictor-00001, which has 90 % of the traffic, has no ready replica: " + crashes + ": no such model"},
+		"a share that waits":     {waiting.report(), 1, "sklearn-iris-predictor-00001 cannot get 100 % of the traffic: " + crashes + ": no such model; until then 100 % on sklearn-iris-predictor-00002"},
+		"overdue replicas":       {overdue, 2, "sklearn-iris-predictor-00002 needs 2 ready replicas, which did not become ready within the progress deadline"},
+	} {
+		if got := status.DescribeFailure(test.report, test.revision); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }

@@ -4,15 +4,14 @@
 // Package status computes the status of an InferenceService from the observed state and the
 // decision.
 //
-// It computes the status anew each time. It keeps from the last one the transition times of the
-// conditions, and the first failure of a crash loop until the revision is ready. What could not be
-// observed stays as it was reported. Messages contain no times and no generated names, so that a
-// problem that repeats itself causes no write.
+// It computes the status anew each time: first the rollout as data, and from that the conditions. It
+// keeps from the last status the transition times of the conditions, and the first failure of a
+// crash loop until the revision is ready. What could not be observed stays as it was reported.
+// Messages contain no times and no generated names, so that a problem that repeats itself causes no
+// write.
 package status
 
 import (
-	"strings"
-
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -55,15 +54,13 @@ type Problem struct {
 
 // For returns the status.
 func For(report Report) v1beta1.InferenceServiceStatus {
-	r := reporter{Report: report, name: report.InferenceService.Name}
-	if report.Observed != nil {
-		r.Decision.Served = r.served()
-	}
+	r := newReporter(report)
 	status := *report.InferenceService.Status.DeepCopy()
 	status.ObservedGeneration = report.InferenceService.Generation
 	status.DeploymentMode = string(report.Mode)
 	conditions := r.conditions()
 	if report.Observed != nil {
+		status.Rollout = r.rollout
 		status.Phase = r.phase(conditions)
 		status.URL = r.url(r.addresses().URL)
 		status.Address = r.address()
@@ -93,6 +90,16 @@ func withTransitionTimes(before, conditions []metav1.Condition) []metav1.Conditi
 type reporter struct {
 	Report
 	name string
+	// rollout is nil if the service could not be observed.
+	rollout *v1beta1.RolloutStatus
+}
+
+func newReporter(report Report) *reporter {
+	r := &reporter{Report: report, name: report.InferenceService.Name}
+	if report.Observed != nil {
+		r.rollout = r.rolloutStatus()
+	}
+	return r
 }
 
 func (r *reporter) revision(n rollout.Number) string {
@@ -100,16 +107,6 @@ func (r *reporter) revision(n rollout.Number) string {
 		return ""
 	}
 	return backend.RevisionName(r.name, n)
-}
-
-// served returns the split that clients get. A split that was reported as served stays reported
-// while it is the split of the rollout state, even if the gateway no longer confirms it.
-func (r *reporter) served() rollout.Split {
-	route, reported := r.Snapshot.Route, r.Snapshot.Reported.Split
-	if route.State != nil && !reported.IsEmpty() && reported.Equal(route.State.Split) {
-		return reported
-	}
-	return r.Decision.Served
 }
 
 func (r *reporter) nothingToUndo() bool {
@@ -138,11 +135,6 @@ func (r *reporter) failure(n rollout.Number) *backend.Failure {
 	if r.ready(n) > 0 {
 		return nil
 	}
-	return r.Observed.Details[n].Failure
-}
-
-// podFailure returns why a revision does not get more replicas, even if some of its pods serve.
-func (r *reporter) podFailure(n rollout.Number) *backend.Failure {
 	return r.Observed.Details[n].Failure
 }
 
@@ -207,15 +199,6 @@ func (r *reporter) addresses() backend.Addresses {
 	return addresses
 }
 
-// IsSettled reports whether the status already reports the desired split and URL as served.
-func IsSettled(isvc *v1beta1.InferenceService, observed *backend.Observation, reported rollout.Reported, decision rollout.Decision) bool {
-	if decision.State == nil || !decision.State.Split.Equal(reported.Split) || isvc.Status.URL != observed.Addresses.URL {
-		return false
-	}
-	return apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionRoutesReady) &&
-		apimeta.IsStatusConditionTrue(isvc.Status.Conditions, v1beta1.ConditionIngressReady)
-}
-
 func (r *reporter) address() *v1beta1.Address {
 	local := r.url(r.addresses().Local)
 	if local == "" {
@@ -226,31 +209,14 @@ func (r *reporter) address() *v1beta1.Address {
 
 func (r *reporter) component() v1beta1.ComponentStatusSpec {
 	served := r.Decision.Served
-	component := v1beta1.ComponentStatusSpec{
-		LatestReadyRevision:   r.revision(rollout.Latest(served, r.Decision.Target)),
-		LatestCreatedRevision: r.revision(r.created()),
-		Traffic:               r.traffic(served),
-		URL:                   r.url(r.addresses().Predictor),
-		Address:               r.address(),
-	}
-	stable, previous := r.rolledOut()
-	component.LatestRolledoutRevision, component.PreviousRolledoutRevision = r.revision(stable), r.revision(previous)
-	return component
-}
-
-// rolledOut returns the stable and the previous revision by the rollout state on the route. A
-// promotion counts only once it has been written. Without a route, the reported revisions stay.
-func (r *reporter) rolledOut() (stable, previous rollout.Number) {
-	decided, observed, reported := r.Decision.State, r.Snapshot.Route.State, r.Snapshot.Reported
-	switch {
-	case decided == nil:
-		return 0, 0
-	case r.Outcome.Route:
-		return decided.Stable, decided.Previous
-	case observed != nil:
-		return observed.Stable, observed.Previous
-	default:
-		return reported.Stable, reported.Previous
+	return v1beta1.ComponentStatusSpec{
+		LatestReadyRevision:       r.revision(rollout.Latest(served, r.Decision.Target)),
+		LatestCreatedRevision:     r.revision(r.created()),
+		LatestRolledoutRevision:   r.rollout.Stable,
+		PreviousRolledoutRevision: r.rollout.Previous,
+		Traffic:                   r.traffic(served),
+		URL:                       r.url(r.addresses().Predictor),
+		Address:                   r.address(),
 	}
 }
 
@@ -314,7 +280,7 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		if r.invalid() {
 			status.TransitionStatus = v1beta1.InvalidSpec
 			status.ModelRevisionStates = r.invalidStates(before)
-			status.LastFailureInfo = keepFirstFailure(before, v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: r.Problem.Message}, r.Problem.Message)
+			status.LastFailureInfo = &v1beta1.FailureInfo{Reason: r.Problem.Failure, Message: truncate(r.Problem.Message)}
 		}
 		return status
 	}
@@ -401,24 +367,8 @@ func (r *reporter) lastFailure(before *v1beta1.ModelStatus) *v1beta1.FailureInfo
 	return nil
 }
 
-// requiredRevisions lists the revisions that must be able to serve: the target, those with traffic,
-// and the one that a share waits for.
-func (r *reporter) requiredRevisions() []rollout.Number {
-	var revisions []rollout.Number
-	if r.Decision.Target != 0 {
-		revisions = append(revisions, r.Decision.Target)
-	}
-	for _, share := range r.Decision.Served.Shares() {
-		if share.Percent > 0 {
-			revisions = append(revisions, share.Revision)
-		}
-	}
-	if r.Decision.Waiting != nil {
-		revisions = append(revisions, r.Decision.Waiting.Revision)
-	}
-	return revisions
-}
-
+// failureInfo keeps the reported failure if the new one differs only in its time, pod and last log
+// line, as each crash of a crash loop does. Otherwise every restart would cause a write.
 func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, failure backend.Failure) *v1beta1.FailureInfo {
 	info := v1beta1.FailureInfo{
 		Location:          failure.Pod,
@@ -436,20 +386,12 @@ func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, fa
 	if !failure.Time.IsZero() {
 		info.Time = new(metav1.NewTime(failure.Time))
 	}
-	return keepFirstFailure(before, info, failure.Message)
-}
-
-// keepFirstFailure keeps the reported failure if the new one differs only in its time, pod and last
-// log line, as each crash of a crash loop does. Otherwise every restart would cause a write. The
-// parameter stable is the part of the message that does not change.
-func keepFirstFailure(before *v1beta1.ModelStatus, info v1beta1.FailureInfo, stable string) *v1beta1.FailureInfo {
-	info.Message, stable = truncate(info.Message), strings.TrimSuffix(truncate(stable), "…")
+	info.Message = truncate(info.Message)
 	if before == nil || before.LastFailureInfo == nil {
 		return &info
 	}
 	first := before.LastFailureInfo
-	if first.Reason == info.Reason && first.ModelRevisionName == info.ModelRevisionName &&
-		first.ExitCode == info.ExitCode && strings.HasPrefix(first.Message, stable) {
+	if first.Reason == info.Reason && first.ModelRevisionName == info.ModelRevisionName && first.ExitCode == info.ExitCode && r.failedBefore(n) {
 		return first.DeepCopy()
 	}
 	return &info

@@ -207,8 +207,8 @@ func TestS3CredentialErrors(t *testing.T) {
 				_, err = source.List(t.Context())
 			}
 			wantKind(t, err, tc.kind, "s3://models/iris", "the credentials cannot be obtained", tc.words)
-			if isRetryable(err) != (tc.kind == Unavailable) {
-				t.Errorf("isRetryable() = %v", isRetryable(err))
+			if IsRetryable(err) != (tc.kind == Unavailable) {
+				t.Errorf("IsRetryable() = %v", IsRetryable(err))
 			}
 			if requests.Load() > 0 {
 				t.Errorf("the bucket got %d requests", requests.Load())

@@ -111,7 +111,7 @@ func (f *fetch) downloadPart(ctx context.Context, d *download, p part) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !isRetryable(err):
+		case !IsRetryable(err):
 			return err
 		case n > 0:
 			attempt = 1
@@ -213,7 +213,7 @@ func (d *download) verify() error {
 func (f *fetch) retry(ctx context.Context, what string, try func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := try()
-		if err == nil || !isRetryable(err) || attempt >= f.Attempts || ctx.Err() != nil {
+		if err == nil || !IsRetryable(err) || attempt >= f.Attempts || ctx.Err() != nil {
 			return err
 		}
 		f.Log(fmt.Sprintf("%s: %v; retrying", what, err))

@@ -128,7 +128,8 @@ func Redacted(uri string) string {
 	return parsed.Redacted()
 }
 
-func isRetryable(err error) bool {
+// IsRetryable reports whether another attempt may succeed after an error.
+func IsRetryable(err error) bool {
 	if errors.Is(err, context.Canceled) {
 		return false
 	}

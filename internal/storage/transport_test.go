@@ -50,7 +50,7 @@ func TestIdleTimeout(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "no data has arrived from") {
 				t.Fatalf("got error %v", err)
 			}
-			if errors.Is(err, context.Canceled) || !isRetryable(err) {
+			if errors.Is(err, context.Canceled) || !IsRetryable(err) {
 				t.Errorf("%v is not retryable", err)
 			}
 		})

@@ -26,6 +26,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	internalcontroller "github.com/serinus-io/serinus/internal/controller"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const controllerConcurrency = 16
@@ -83,7 +84,7 @@ func (c *fakeControllers) settled(ctx context.Context, namespace string, deploym
 		}
 	}
 	for i := range routed.Items {
-		if !isAccepted(&routed.Items[i]) {
+		if !testkit.IsAccepted(&routed.Items[i]) {
 			return false, nil
 		}
 	}
@@ -199,7 +200,7 @@ func endpointsOf(deployment *appsv1.Deployment) *discoveryv1.EndpointSlice {
 type routeController struct{ *fakeControllers }
 
 func (c routeController) Reconcile(ctx context.Context, route *gatewayv1.HTTPRoute) (ctrl.Result, error) {
-	if isAccepted(route) || route.DeletionTimestamp != nil {
+	if testkit.IsAccepted(route) || route.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
 	before := route.DeepCopy()
@@ -214,15 +215,4 @@ func (c routeController) Reconcile(ctx context.Context, route *gatewayv1.HTTPRou
 	}
 	route.Status.Parents = parents
 	return ctrl.Result{}, client.IgnoreNotFound(c.client.Status().Patch(ctx, route, client.MergeFrom(before)))
-}
-
-func isAccepted(route *gatewayv1.HTTPRoute) bool {
-	for _, parent := range route.Status.Parents {
-		for _, condition := range parent.Conditions {
-			if condition.ObservedGeneration != route.Generation {
-				return false
-			}
-		}
-	}
-	return len(route.Status.Parents) > 0
 }

@@ -16,16 +16,15 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/serinus-io/serinus/test/cluster/checkout"
@@ -35,19 +34,8 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/local"
 )
 
-const usage = `Usage: cluster VERB [flags]
-
-  up          start a cluster; --detach leaves it running in the background
-  prepare     build and install what a cluster needs, without starting it
-  down        stop the cluster, or clean up after one that was killed
-  kubeconfig  print the path of the cluster's kubeconfig
-  demo        walk through a canary release on a separate cluster
-
-"cluster VERB --help" shows the flags.
-`
-
-// errUsage ends the program with exit code 2. The flag package has printed the reason.
-var errUsage = errors.New("usage")
+// usageError ends the program with exit code 2.
+type usageError struct{ error }
 
 // exitCode ends the program with this code and prints nothing more.
 type exitCode int
@@ -59,13 +47,15 @@ func main() {
 	logf.SetLogger(logr.Discard()) // The user sees progress lines instead.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // A second signal ends the program immediately.
-	err := run(ctx, os.Args[1:])
+	err := run(ctx)
 	var code exitCode
+	var usage usageError
 	switch {
 	case err == nil:
 	case errors.As(err, &code):
 		os.Exit(int(code))
-	case errors.Is(err, errUsage):
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "cluster: %v\n\nRun `cluster --help` for the usage.\n", usage)
 		os.Exit(2)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted")
@@ -76,38 +66,48 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		fmt.Fprint(os.Stderr, usage)
-		return errUsage
-	}
+func run(ctx context.Context) error {
 	root, err := checkout.Find(ctx)
 	if err != nil {
 		return err
 	}
-	out := console.New(os.Stdout)
-	verb, args := args[0], args[1:]
-	switch verb {
-	case "up":
-		return up(ctx, root, out, args)
-	case "prepare":
-		o, err := parseUp(root, verb, args)
-		if err != nil {
-			return err
-		}
-		return prepare(ctx, root, out, o)
-	case "down":
-		return down(root, out, args)
-	case "kubeconfig":
-		return kubeconfig(root, args)
-	case "demo":
-		if err := parse(flag.NewFlagSet("demo", flag.ContinueOnError), args); err != nil {
-			return err
-		}
-		return runDemo(ctx, root, out)
+	return newCommand(root, console.New(os.Stdout)).ExecuteContext(ctx) //nolint:contextcheck // The verbs get it from cobra.
+}
+
+func newCommand(root checkout.Root, out *console.Console) *cobra.Command {
+	c := &cobra.Command{
+		Use: "cluster", Short: "Run local Kubernetes clusters for trying and testing the operator, and the demo",
+		SilenceErrors: true, SilenceUsage: true, CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(*cobra.Command, []string) error { return usageError{errors.New("a verb is required")} },
 	}
-	fmt.Fprintf(os.Stderr, "Unknown verb %q.\n\n%s", verb, usage)
-	return errUsage
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	var o upOptions
+	up := verb("up", "Start a cluster", func(ctx context.Context) error { return up(ctx, root, out, o) })
+	addUpFlags(up.Flags(), &o)
+	prepare := verb("prepare", "Build and install what a cluster needs, without starting it", func(ctx context.Context) error { return prepare(ctx, root, out, o) })
+	addPrepareFlags(prepare.Flags(), &o)
+	down := verb("down", "Stop the cluster, or clean up after one that was killed", func(context.Context) error { return down(out, o.dir) })
+	kubeconfig := verb("kubeconfig", "Print the path of the cluster's kubeconfig", func(context.Context) error { return kubeconfig(o.dir) })
+	for _, withDir := range []*cobra.Command{up, prepare, down, kubeconfig} {
+		withDir.Flags().StringVar(&o.dir, "dir", root.Path("bin", "local-cluster"), "the `folder` of the cluster")
+	}
+	c.AddCommand(up, prepare, down, kubeconfig,
+		verb("demo", "Walk through a canary release on a separate cluster", func(ctx context.Context) error { return runDemo(ctx, root, out) }))
+	for _, command := range append(c.Commands(), c) {
+		command.Args = noArgs
+	}
+	return c
+}
+
+func verb(name, short string, run func(context.Context) error) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, RunE: func(c *cobra.Command, _ []string) error { return run(c.Context()) }}
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(c, args); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // runDemo runs the demo on a real node if this machine supports one, otherwise on simulated nodes.
@@ -135,52 +135,27 @@ func runDemo(ctx context.Context, root checkout.Root, out *console.Console) erro
 	return runAndCleanUp(o.dir, func() (int, error) { return isolated.Run(os.Args[1:]) })
 }
 
-func parse(flags *flag.FlagSet, args []string) error {
-	if err := flags.Parse(args); err != nil {
-		return errUsage
-	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "Unexpected arguments: %q.\n", strings.Join(flags.Args(), " "))
-		return errUsage
-	}
-	return nil
-}
-
-func dirFlag(flags *flag.FlagSet, root checkout.Root) *string {
-	return flags.String("dir", filepath.Join(string(root), "bin", "local-cluster"), "the `folder` of the cluster")
-}
-
-func down(root checkout.Root, out *console.Console, args []string) error {
-	flags := flag.NewFlagSet("down", flag.ContinueOnError)
-	dir := dirFlag(flags, root)
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	found, err := local.Down(*dir)
+func down(out *console.Console, dir string) error {
+	found, err := local.Down(dir)
 	if err != nil {
 		return fmt.Errorf("stopping the cluster: %w", err)
 	}
 	if found {
-		out.Line("The cluster is down. Its logs are in %s.", filepath.Join(*dir, "logs"))
+		out.Line("The cluster is down. Its logs are in %s.", filepath.Join(dir, "logs"))
 	} else {
-		out.Line("There is no cluster in %s.", *dir)
+		out.Line("There is no cluster in %s.", dir)
 	}
 	return nil
 }
 
-func kubeconfig(root checkout.Root, args []string) error {
-	flags := flag.NewFlagSet("kubeconfig", flag.ContinueOnError)
-	dir := dirFlag(flags, root)
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	running, err := local.Running(*dir)
+func kubeconfig(dir string) error {
+	running, err := local.Running(dir)
 	if err != nil {
 		return err
 	}
 	if !running {
-		return fmt.Errorf("no cluster is running in %s: start one with `make cluster-up`", *dir)
+		return fmt.Errorf("no cluster is running in %s: start one with `make cluster-up`", dir)
 	}
-	fmt.Println(filepath.Join(*dir, "kubeconfig"))
+	fmt.Println(filepath.Join(dir, "kubeconfig"))
 	return nil
 }

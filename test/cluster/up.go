@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/serinus-io/serinus/test/cluster/checkout"
@@ -24,6 +24,9 @@ import (
 	"github.com/serinus-io/serinus/test/cluster/models"
 	"github.com/serinus-io/serinus/test/cluster/operator"
 )
+
+// supervise is a flag for internal use: --detach starts this program again with it.
+const supervise = "supervise"
 
 type upOptions struct {
 	level        local.Level
@@ -36,34 +39,30 @@ type upOptions struct {
 	supervise bool
 }
 
-func parseUp(root checkout.Root, verb string, args []string) (upOptions, error) {
-	var o upOptions
-	flags := flag.NewFlagSet(verb, flag.ContinueOnError)
-	level := flags.String("level", string(local.Simulated), "how much of a cluster to run: "+strings.Join(local.LevelNames(), " or ")+"; the levels pods, node and knative run real pods and need root")
-	dir := dirFlag(flags, root)
-	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
+// addPrepareFlags adds the flags of the verbs up and prepare.
+func addPrepareFlags(flags *pflag.FlagSet, o *upOptions) {
+	o.level = local.Simulated
+	flags.Func("level", "how much of a cluster to run, the `name` of a level: "+strings.Join(local.LevelNames(), " or ")+"; the levels pods, node and knative run real pods and need root (default simulated)", func(name string) (err error) {
+		o.level, err = local.ParseLevel(name)
+		return err
+	})
 	flags.BoolVar(&o.withOperator, "operator", false, "also install and run the operator of this repository")
+}
+
+func addUpFlags(flags *pflag.FlagSet, o *upOptions) {
+	addPrepareFlags(flags, o)
+	flags.IntVar(&o.nodes, "nodes", 3, "the number of nodes at level simulated")
 	flags.BoolVar(&o.detach, "detach", false, "leave the cluster running in the background")
 	flags.Func("image", "an image `archive` (docker save) to load into the real node, which has no registry; can be repeated", func(archive string) error {
 		path, err := filepath.Abs(archive)
 		o.images = append(o.images, path)
 		return err
 	})
-	flags.BoolVar(&o.supervise, "supervise", false, "for internal use by --detach")
-	if err := parse(flags, args); err != nil {
-		return o, err
-	}
-	o.dir = *dir
-	var err error
-	o.level, err = local.ParseLevel(*level)
-	return o, err
+	flags.BoolVar(&o.supervise, supervise, false, "")
+	_ = flags.MarkHidden(supervise) // It fails only for an unknown flag.
 }
 
-func up(ctx context.Context, root checkout.Root, out *console.Console, args []string) error {
-	o, err := parseUp(root, "up", args)
-	if err != nil {
-		return err
-	}
+func up(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	switch {
 	case o.supervise && (!o.level.RunsPods() || isolated.Inside()):
 		return superviseDetached(ctx, root, o)
@@ -89,7 +88,7 @@ func up(ctx context.Context, root checkout.Root, out *console.Console, args []st
 	}
 	switch {
 	case o.detach:
-		return detach(ctx, root, out, o, args)
+		return detach(ctx, root, out, o)
 	case o.level.RunsPods():
 		return runInNamespaces(o)
 	}
@@ -240,14 +239,14 @@ func startOperator(ctx context.Context, c *local.Cluster, root checkout.Root, le
 
 // detach starts this program again in a new session and prints its progress until the cluster is
 // ready.
-func detach(ctx context.Context, root checkout.Root, out *console.Console, o upOptions, args []string) error {
+func detach(ctx context.Context, root checkout.Root, out *console.Console, o upOptions) error {
 	report, reportEnd, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer report.Close()
 	logPath := filepath.Join(o.dir, "logs", "supervisor.log")
-	supervisor, err := startSupervisor(logPath, reportEnd, args)
+	supervisor, err := startSupervisor(logPath, reportEnd)
 	if err != nil {
 		return fmt.Errorf("starting the background process: %w", err)
 	}
@@ -270,7 +269,7 @@ func detach(ctx context.Context, root checkout.Root, out *console.Console, o upO
 	return fmt.Errorf("the cluster did not start (%w); see %s", err, logPath)
 }
 
-func startSupervisor(logPath string, report *os.File, args []string) (*exec.Cmd, error) {
+func startSupervisor(logPath string, report *os.File) (*exec.Cmd, error) {
 	defer report.Close()
 	if err := os.MkdirAll(filepath.Dir(logPath), 0o700); err != nil {
 		return nil, err
@@ -284,7 +283,7 @@ func startSupervisor(logPath string, report *os.File, args []string) (*exec.Cmd,
 	if err != nil {
 		return nil, err
 	}
-	supervisor := exec.Command(program, append(append([]string{"up"}, args...), "--supervise")...)
+	supervisor := exec.Command(program, append(os.Args[1:], "--"+supervise)...)
 	supervisor.Stdout, supervisor.Stderr = log, log
 	supervisor.ExtraFiles = []*os.File{report}
 	supervisor.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

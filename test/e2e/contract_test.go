@@ -18,7 +18,6 @@ import (
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,6 +39,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestContractOnKnative runs the contract of all backends against the Knative backend, with the
@@ -88,7 +88,7 @@ const quietPeriod = time.Second
 // contractCluster is a namespace with one InferenceService. The test sets the readiness of its
 // pods.
 type contractCluster struct {
-	knativetest.Hands
+	knativetest.Driver
 	backend      *knative.Backend
 	failing      map[rollout.Number]bool
 	unresponsive bool
@@ -103,15 +103,15 @@ type contractCluster struct {
 
 func newContractCluster(t *testing.T, server client.WithWatch) *contractCluster {
 	t.Helper()
-	c := &contractCluster{Hands: knativetest.Hands{T: t, Server: server, Name: iris}, failing: map[rollout.Number]bool{}}
+	c := &contractCluster{Driver: knativetest.Driver{Objects: testkit.Objects{T: t, Server: server}, Name: iris}, failing: map[rollout.Number]bool{}}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "contract-"}}
-	c.must(server.Create(t.Context(), namespace))
+	c.Must(server.Create(t.Context(), namespace))
 	c.Namespace = namespace.Name
-	t.Cleanup(func() { c.must(server.Delete(context.WithoutCancel(t.Context()), namespace)) })
+	t.Cleanup(func() { c.Must(server.Delete(context.WithoutCancel(t.Context()), namespace)) })
 	isvc := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: iris}}
 	isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/v1"}}
 	useTestServer(isvc)
-	c.must(server.Create(t.Context(), isvc))
+	c.Must(server.Create(t.Context(), isvc))
 	c.backend = &knative.Backend{
 		Store:           objects.Store{Client: interceptor.NewClient(server, c.funcs()), APIReader: server, Scheme: server.Scheme()},
 		Config:          config.Default(),
@@ -191,14 +191,14 @@ func (c *contractCluster) Backend() backendtest.Backend { return c.backend }
 func (c *contractCluster) InferenceService() *v1beta1.InferenceService {
 	c.T.Helper()
 	isvc := &v1beta1.InferenceService{}
-	c.get(iris, isvc)
+	c.Get(iris, isvc)
 	return isvc
 }
 
 func (c *contractCluster) Update(isvc *v1beta1.InferenceService) {
 	c.T.Helper()
 	useTestServer(isvc)
-	knativetest.Edit(c.Hands, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
+	testkit.EditObject(c.Objects, iris, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 	})
 }
@@ -209,7 +209,7 @@ func (c *contractCluster) FailWrite(number int, err error) {
 	c.writesUntilFailure, c.failure = number, err
 }
 
-func (c *contractCluster) SetBroken(n rollout.Number, failing bool) { c.failing[n] = failing }
+func (c *contractCluster) SetFailing(n rollout.Number, failing bool) { c.failing[n] = failing }
 
 // CatchUp waits until Knative has settled, and reports whether anything changed. If something
 // changed, a quiet period is enough, because the rest may depend on the backend. While the gateway
@@ -241,7 +241,7 @@ func (c *contractCluster) setReadiness(now snapshot) (pending bool) {
 		switch {
 		case pod.DeletionTimestamp != nil:
 			// Otherwise Knative's queue-proxy waits 30 s for requests.
-			c.must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
+			c.Must(client.IgnoreNotFound(c.Server.Delete(c.T.Context(), pod, client.GracePeriodSeconds(0))))
 			pending = true
 		case pods.IsReady(pod) != ready:
 			_ = setPodReady(c.T.Context(), pod, ready) // Fails while the container starts.
@@ -262,16 +262,16 @@ func (c *contractCluster) takeSnapshot() snapshot {
 	c.T.Helper()
 	now := snapshot{revisions: map[string]*servingv1.Revision{}}
 	service := &servingv1.Service{}
-	if c.has(backend.PredictorName(iris), service) {
+	if c.Has(backend.PredictorName(iris), service) {
 		now.service = service
 	}
 	var revisions servingv1.RevisionList
-	c.must(c.Server.List(c.T.Context(), &revisions, client.InNamespace(c.Namespace)))
+	c.Must(c.Server.List(c.T.Context(), &revisions, client.InNamespace(c.Namespace)))
 	for _, revision := range objects.Pointers(revisions.Items) {
 		now.revisions[revision.Name] = revision
 	}
 	var list autoscalingv1alpha1.PodAutoscalerList
-	c.must(c.Server.List(c.T.Context(), &list, client.InNamespace(c.Namespace)))
+	c.Must(c.Server.List(c.T.Context(), &list, client.InNamespace(c.Namespace)))
 	now.autoscalers, now.pods = objects.Pointers(list.Items), c.Pods()
 	return now
 }
@@ -364,8 +364,8 @@ func (s snapshot) routesTo(revision string) bool {
 func (c *contractCluster) LoseWorkload(n rollout.Number) {
 	c.T.Helper()
 	lost, uids := &servingv1.Revision{}, c.Instances(n)
-	c.get(revision(int(n)), lost)
-	c.must(c.Server.Delete(c.T.Context(), lost))
+	c.Get(revision(int(n)), lost)
+	c.Must(c.Server.Delete(c.T.Context(), lost))
 	c.eventually("the revision and its pods are gone", func() bool {
 		now := c.takeSnapshot()
 		c.setReadiness(now)
@@ -377,8 +377,8 @@ func (c *contractCluster) LoseWorkload(n rollout.Number) {
 func (c *contractCluster) LoseRoute() {
 	c.T.Helper()
 	lost := &servingv1.Service{}
-	c.get(backend.PredictorName(iris), lost)
-	c.must(c.Server.Delete(c.T.Context(), lost))
+	c.Get(backend.PredictorName(iris), lost)
+	c.Must(c.Server.Delete(c.T.Context(), lost))
 	c.eventually("the Knative Service and its objects are gone", func() bool {
 		now := c.takeSnapshot()
 		c.setReadiness(now)
@@ -386,9 +386,9 @@ func (c *contractCluster) LoseRoute() {
 	})
 }
 
-// SetDeaf makes the API server reject all HTTPRoutes in the namespace, so that Knative's ingress
-// cannot route.
-func (c *contractCluster) SetDeaf(unresponsive bool) {
+// SetUnresponsive makes the API server reject all HTTPRoutes in the namespace, so that Knative's
+// ingress cannot route.
+func (c *contractCluster) SetUnresponsive(unresponsive bool) {
 	c.T.Helper()
 	c.unresponsive = unresponsive
 	inNamespace := &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.Namespace}}}
@@ -408,11 +408,11 @@ func (c *contractCluster) SetDeaf(unresponsive bool) {
 	}
 	for _, object := range []client.Object{policy, binding} {
 		if unresponsive {
-			c.must(c.Server.Create(c.T.Context(), object))
-			c.T.Cleanup(func() { c.must(client.IgnoreNotFound(c.Server.Delete(context.WithoutCancel(c.T.Context()), object))) })
+			c.Must(c.Server.Create(c.T.Context(), object))
+			c.T.Cleanup(func() { c.Must(client.IgnoreNotFound(c.Server.Delete(context.WithoutCancel(c.T.Context()), object))) })
 			continue
 		}
-		c.must(c.Server.Delete(c.T.Context(), object))
+		c.Must(c.Server.Delete(c.T.Context(), object))
 	}
 	c.eventually("the API server enforces the policy", func() bool {
 		probe := &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: "probe"}}
@@ -426,24 +426,5 @@ func (c *contractCluster) eventually(what string, holds func() bool) {
 	err := wait.PollUntilContextTimeout(c.T.Context(), 100*time.Millisecond, defaultTimeout, true, func(context.Context) (bool, error) { return holds(), nil })
 	if err != nil {
 		c.T.Fatalf("waiting until %s: %v", what, err)
-	}
-}
-
-func (c *contractCluster) get(name string, into client.Object) {
-	c.T.Helper()
-	c.must(c.Server.Get(c.T.Context(), client.ObjectKey{Namespace: c.Namespace, Name: name}, into))
-}
-
-func (c *contractCluster) has(name string, into client.Object) bool {
-	c.T.Helper()
-	err := c.Server.Get(c.T.Context(), client.ObjectKey{Namespace: c.Namespace, Name: name}, into)
-	c.must(client.IgnoreNotFound(err))
-	return !apierrors.IsNotFound(err)
-}
-
-func (c *contractCluster) must(err error) {
-	c.T.Helper()
-	if err != nil {
-		c.T.Fatal(err)
 	}
 }

@@ -68,7 +68,7 @@ var _ = describeInModes("a rollout continues", modes, func(m mode) {
 		history := &appsv1.ControllerRevision{ObjectMeta: s.meta(revision(2))}
 		for _, object := range slices.Concat([]client.Object{history}, s.workload(2), []client.Object{s.route()}) {
 			s.prober.Mark(fmt.Sprintf("%T deleted", object))
-			s.journal.Excuse(object)
+			s.recorder.Excuse(object)
 			s.allowFailures("until the deleted object is recreated", func() { s.replaceObject(object) })
 			s.expectSplit(split{1: 80, 2: 20})
 		}

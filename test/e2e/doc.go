@@ -5,8 +5,8 @@
 // continuously.
 //
 // Each scenario checks that no request fails and that no revision without a share receives a
-// request. Exceptions are declared with a reason and a period. Package journal checks the objects
-// that the operator writes.
+// request. Exceptions are declared with a reason and a period. Package watchrecorder checks the
+// objects that the operator writes.
 //
 //	make e2e                                     # all scenarios
 //	make e2e SCENARIOS=ci                        # the scenarios that run in CI

@@ -15,10 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/report"
 	"github.com/serinus-io/serinus/test/e2e/timeline"
-	"github.com/serinus-io/serinus/test/journal"
 )
 
 // evaluate applies the checks that are common to all scenarios. It returns the line of the report
@@ -100,14 +101,14 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 			d.settledWindow = own.Window(d.after.String(), lastOfBatch(acceptances, accepted)+gatewayLag, end)
 		}
 	}
-	for _, entry := range s.journal.Entries() {
-		if entry.Deleted || !journal.IsRoute(isvc, entry.Object) {
+	for _, entry := range s.recorder.Entries() {
+		if entry.Deleted || !watchrecorder.IsRoute(isvc, entry.Object) {
 			continue
 		}
-		if _, err := journal.StateOf(entry.Object); err != nil {
+		if _, err := watchrecorder.StateOf(entry.Object); err != nil {
 			continue // The operator has not adopted the route yet.
 		}
-		split, err := journal.SplitOf(isvc, entry.Object)
+		split, err := watchrecorder.SplitOf(isvc, entry.Object)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +118,7 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 			all = append(all, decision{before: last, after: split})
 			begin, accepted, last = at, -1, split
 		}
-		if accepted < 0 && journal.IsAccepted(entry.Object) {
+		if accepted < 0 && testkit.IsAccepted(entry.Object) {
 			accepted = at
 		}
 	}
@@ -128,8 +129,8 @@ func (s *scenario) decisions(isvc string, results prober.Results) ([]decision, e
 func (s *scenario) acceptanceTimes(results prober.Results) []time.Duration {
 	var times []time.Duration
 	accepted := map[types.UID]bool{}
-	for _, entry := range s.journal.Entries() {
-		now := !entry.Deleted && journal.IsAccepted(entry.Object)
+	for _, entry := range s.recorder.Entries() {
+		now := !entry.Deleted && testkit.IsAccepted(entry.Object)
 		if now && !accepted[entry.Object.GetUID()] {
 			times = append(times, entry.At.Sub(results.Started))
 		}

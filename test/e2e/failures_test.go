@@ -89,7 +89,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 			s.awaitCondition(v1beta1.ConditionReady, metav1.ConditionTrue, "Ready")
 		})
 		s.checkSplit(split{1: 90, 2: 10})
-		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
+		Expect(s.recorder.Splits(iris)).To(Equal([]string{"1:100", "2:10 1:90"}))
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
 	It("keeps its share while the stable has no ready replica to take it back (row 21)", func(ctx SpecContext) {
@@ -107,7 +107,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 			s.awaitSplit(iris, split{1: 100, 2: 0})
 		})
 		s.checkSplit(split{1: 100, 2: 0})
-		Expect(s.journal.Splits(iris)).To(Equal([]string{"1:100", "2:50 1:50", "2:0 1:100"}))
+		Expect(s.recorder.Splits(iris)).To(Equal([]string{"1:100", "2:50 1:50", "2:0 1:100"}))
 	}, inCI, rules(2), SpecTimeout(scenarioTimeout))
 
 	It("can be promoted after the stable is lost (row 21)", func(ctx SpecContext) {
@@ -118,7 +118,7 @@ var _ = describeInModes("a canary", modes, func(m mode) {
 		s.allowFailures("while half of the requests go to the lost stable", func() {
 			s.withoutOperator(func() {
 				for _, object := range s.workload(1) {
-					s.journal.Excuse(object)
+					s.recorder.Excuse(object)
 				}
 				s.deleteRevision(1)
 			})

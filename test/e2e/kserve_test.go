@@ -131,7 +131,7 @@ var _ = Describe(kserveSection, func() {
 func (s *scenario) writesSince(since time.Time) []string {
 	var writes []string
 	last := map[types.UID]client.Object{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		before := last[entry.Object.GetUID()]
 		last[entry.Object.GetUID()] = entry.Object
 		specified := before == nil || entry.Deleted || before.GetGeneration() != entry.Object.GetGeneration() ||

@@ -21,8 +21,8 @@ import (
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/e2e/prober"
-	"github.com/serinus-io/serinus/test/journal"
 )
 
 // In Knative mode only Knative determines the number of replicas.
@@ -132,7 +132,7 @@ func cpuTarget(percent int32) option {
 // readyEndpointsAt returns how many ready endpoints a revision had when a split was first written.
 func (s *scenario) readyEndpointsAt(n int, split string) (int, error) {
 	ready := map[string]int{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		switch object := entry.Object.(type) {
 		case *discoveryv1.EndpointSlice:
 			if object.Labels[discoveryv1.LabelServiceName] == revision(n) {
@@ -144,7 +144,7 @@ func (s *scenario) readyEndpointsAt(n int, split string) (int, error) {
 				}
 			}
 		case *gatewayv1.HTTPRoute:
-			if current, err := journal.SplitOf(iris, object); err == nil && object.Name == iris && current.String() == split {
+			if current, err := watchrecorder.SplitOf(iris, object); err == nil && object.Name == iris && current.String() == split {
 				total := 0
 				for _, count := range ready {
 					total += count

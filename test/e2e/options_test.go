@@ -11,16 +11,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const testServer = "dev.local/testserver:1"
 
 // option sets a part of an InferenceService.
-type option func(*v1beta1.InferenceService)
+type option = testkit.Edit
+
+// Short names for the edits of the test kit.
+var (
+	percent    = testkit.Percent
+	replicas   = testkit.ReplicaBounds
+	annotation = testkit.Annotation
+)
 
 // model runs the test server with the given flags. Its predictions identify the version.
 func model(version int, flags ...string) option {
@@ -53,20 +60,6 @@ func storageURI(uri string) option {
 			PredictorExtensionSpec: v1beta1.PredictorExtensionSpec{StorageURI: &uri},
 		}
 	}
-}
-
-func percent(p int64) option {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
-}
-
-func replicas(minimum, maximum int32) option {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &minimum, maximum
-	}
-}
-
-func annotation(key, value string) option {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
 }
 
 func checkPredictions(body []byte) error {

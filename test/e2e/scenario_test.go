@@ -27,9 +27,9 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/pods"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/e2e/prober"
 	"github.com/serinus-io/serinus/test/e2e/report"
-	"github.com/serinus-io/serinus/test/journal"
 	"github.com/serinus-io/serinus/test/seed"
 )
 
@@ -51,7 +51,7 @@ type scenario struct {
 	namespace string
 	mode      mode
 	name      string
-	journal   *journal.Journal
+	recorder  *watchrecorder.Recorder
 	prober    *prober.Prober
 	targets   []prober.Target
 	phases    []phase
@@ -155,9 +155,9 @@ func expediteDeletion(ctx context.Context, name string) error {
 
 func (s *scenario) watch() {
 	GinkgoHelper()
-	recorded, err := journal.Start(context.WithoutCancel(s.ctx), api, s.namespace)
+	recorded, err := watchrecorder.Start(context.WithoutCancel(s.ctx), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
-	s.journal = recorded
+	s.recorder = recorded
 }
 
 func (s *scenario) target(isvc string, rate float64) prober.Target {
@@ -331,7 +331,7 @@ func (s *scenario) allowFailuresWhileUnready(why string, since time.Duration) {
 	GinkgoHelper()
 	started := s.prober.Results().Started
 	unready := map[string]bool{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		pod, is := entry.Object.(*corev1.Pod)
 		at := entry.At.Sub(started)
 		if !is || at < since {
@@ -368,16 +368,16 @@ func (s *scenario) podUIDs(n int) ([]types.UID, error) {
 }
 
 func (s *scenario) finish(ctx context.Context, name string) {
-	if s.journal != nil {
-		defer s.journal.Stop()
+	if s.recorder != nil {
+		defer s.recorder.Stop()
 	}
 	if s.prober == nil {
 		return // The scenario failed before it sent requests.
 	}
 	line, failures := s.evaluate(name, s.prober.Stop())
-	failures = append(failures, s.journal.Check())
+	failures = append(failures, s.recorder.Check())
 	if CurrentSpecReport().Failed() || errors.Join(failures...) != nil {
-		AddReportEntry("what happened", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		AddReportEntry("what happened", s.recorder.Trace(), ReportEntryVisibilityFailureOrVerbose)
 		line.Fault = "see the log"
 	}
 	line.KServe = s.kserveBehavior

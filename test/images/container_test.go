@@ -4,11 +4,8 @@
 package main
 
 import (
-	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,16 +16,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 type container struct {
 	root, models string
-	config       struct {
-		Config struct {
-			User            string
-			Entrypoint, Env []string
-		} `json:"config"`
-	}
+	config       *v1.ConfigFile
 }
 
 // open unpacks the image in the folder SERINUS_IMAGES and skips the test if it is not set.
@@ -55,29 +50,29 @@ func open(t *testing.T) *container {
 }
 
 func (c *container) unpack(archive string) error {
-	file, err := os.Open(archive)
+	packed, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	for reader := tar.NewReader(file); ; {
-		header, err := reader.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case strings.HasSuffix(header.Name, ".tar"):
-			layer := exec.Command("tar", "--extract", "--directory="+c.root)
-			layer.Stdin = reader
-			err = runQuietly(layer)
-		case header.Name != "manifest.json":
-			err = json.NewDecoder(reader).Decode(&c.config)
-		}
+	if c.config, err = packed.ConfigFile(); err != nil {
+		return err
+	}
+	layers, err := packed.Layers()
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		content, err := layer.Uncompressed()
 		if err != nil {
-			return fmt.Errorf("%s: %w", header.Name, err)
+			return err
+		}
+		extract := exec.Command("tar", "--extract", "--directory="+c.root)
+		extract.Stdin = content
+		if err := errors.Join(runQuietly(extract), content.Close()); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 const pod = "sklearn-iris-predictor-00001-deployment-7965bcc66-grdbq"

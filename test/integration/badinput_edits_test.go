@@ -23,7 +23,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/journal"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 )
 
 // child refers to an object that the operator creates for a canary with tag routing and an
@@ -67,16 +67,16 @@ func (s *scenario) child(c child) client.Object {
 func (s *scenario) edit(c child, patch string) {
 	GinkgoHelper()
 	object := s.child(c)
-	s.journal.Excuse(object)
+	s.recorder.Excuse(object)
 	Expect(api.Patch(s.ctx, object, client.RawPatch(types.JSONPatchType, []byte(patch)), client.FieldOwner("external-editor"))).To(Succeed())
-	s.journal.ExcuseWrite(object)
+	s.recorder.ExcuseWrite(object)
 }
 
 // deleteExternally deletes a child, as an external editor does.
 func (s *scenario) deleteExternally(c child) {
 	GinkgoHelper()
 	object := s.child(c)
-	s.journal.Excuse(object)
+	s.recorder.Excuse(object)
 	Expect(api.Delete(s.ctx, object)).To(Succeed())
 }
 
@@ -183,7 +183,7 @@ var _ = Describe("an external edit of a canary's objects", func() {
 				s.setUpCanary(withTagRouting, replicaBounds(1, 3))
 				before, err := s.snapshot()
 				Expect(err).NotTo(HaveOccurred())
-				written := len(s.journal.Given(iris))
+				written := len(s.recorder.Given(iris))
 				stablePods, err := s.podUIDs(1)
 				Expect(err).NotTo(HaveOccurred())
 				canaryPods, err := s.podUIDs(2)
@@ -198,7 +198,7 @@ var _ = Describe("an external edit of a canary's objects", func() {
 				}
 				route, err := s.route()
 				Expect(err).NotTo(HaveOccurred())
-				state, err := journal.StateOf(route)
+				state, err := watchrecorder.StateOf(route)
 				Expect(err).NotTo(HaveOccurred())
 				for i, patch := range what.patches {
 					if i%3 == 2 {
@@ -238,7 +238,7 @@ var _ = Describe("a controller that changes a Deployment after each of the opera
 	It("is named in a condition, and the operator writes less and less often", func(ctx SpecContext) {
 		s := startStable(ctx)
 		s.awaitSettled()
-		s.journal.Excuse(s.child(deploymentOf(1)))
+		s.recorder.Excuse(s.child(deploymentOf(1)))
 		writes := 0
 		stop := s.repeat(func(ctx context.Context) {
 			deployment, err := s.deployment(1)

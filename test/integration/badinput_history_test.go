@@ -15,8 +15,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/peers"
 )
 
 func (s *scenario) wipeStatus() {
@@ -39,7 +39,7 @@ func (s *scenario) withoutOperator(do func()) {
 // the given ones.
 func (s *scenario) expectSplitsSince(first int, splits ...string) {
 	GinkgoHelper()
-	for _, split := range s.journal.Given(iris)[first:] {
+	for _, split := range s.recorder.Given(iris)[first:] {
 		Expect(split).To(BeElementOf(splits))
 	}
 }
@@ -74,7 +74,7 @@ var _ = Describe("a release whose rollout state is lost", func() {
 			} {
 				variants = append(variants, variant{name: "a canary: " + when, body: func(s *scenario) {
 					s.setUpCanary()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:10 1:90")
@@ -86,7 +86,7 @@ var _ = Describe("a release whose rollout state is lost", func() {
 					s.expectSplitsSince(written, "2:10 1:90", "2:100")
 				}}, variant{name: "a promotion: " + when, body: func(s *scenario) {
 					s.setUpPromotion()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=2 V=1")
 					s.awaitColumns("True", "", "100", "", revision(2))
@@ -99,15 +99,15 @@ var _ = Describe("a release whose rollout state is lost", func() {
 					s.apply(model(2), percent(0))
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
 					s.awaitSettled()
-					written := len(s.journal.Given(iris))
+					written := len(s.recorder.Given(iris))
 					losing(s)
 					s.awaitRolloutState("S=1")
 					s.awaitSplit("2:0 1:100")
 					s.awaitColumns("True", "100", "0", revision(1), revision(2))
-					s.setPods(3, peers.NotReady())
+					s.setPods(3, fakecluster.NotReady())
 					s.apply(model(3), percent(20))
 					s.awaitColumns("Unknown", "", "100", "", revision(1))
-					s.setPods(3, peers.Ready())
+					s.setPods(3, fakecluster.Ready())
 					s.awaitColumns("True", "80", "20", revision(1), revision(3))
 					s.expectSplitsSince(written, "2:0 1:100", "1:100", "3:20 1:80")
 				}})
@@ -170,7 +170,7 @@ var _ = Describe("a revision whose ControllerRevision and workload are deleted",
 			Expect(err).NotTo(HaveOccurred())
 			lose(s, 2)
 			s.awaitSnapshot(before, "after it was recreated")
-			Expect(s.journal.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
+			Expect(s.recorder.Given(iris)).To(HaveEach(BeElementOf("1:100", "2:10 1:90", "2:0 1:100")))
 		}}})
 	})
 
@@ -212,7 +212,7 @@ var _ = Describe("a revision whose ControllerRevision and workload are deleted",
 			} {
 				Expect(api.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
 				for _, object := range itemsOf(list) {
-					s.journal.Excuse(object)
+					s.recorder.Excuse(object)
 					Expect(api.Delete(ctx, object)).To(Succeed())
 				}
 			}

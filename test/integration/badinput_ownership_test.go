@@ -20,6 +20,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // conflictingObjects are objects with names that a release needs and with another owner.
@@ -133,13 +134,13 @@ var _ = Describe("an object with a name that the operator needs", func() {
 					owner.mark(&meta)
 					object := c.make(meta)
 					Expect(api.Create(ctx, object)).To(Succeed())
-					s.journal.Excuse(object)
+					s.recorder.Excuse(object)
 					before := desiredState(object)
 
-					options := []isvcOption{model(2), percent(10), scaling, withTagRouting}
+					options := []testkit.Edit{model(2), percent(10), scaling, withTagRouting}
 					awaitEnd := func() { s.awaitColumns("True", "90", "10", revision(1), revision(2)) }
 					if c.first {
-						options = []isvcOption{model(1), scaling, withTagRouting}
+						options = []testkit.Edit{model(1), scaling, withTagRouting}
 						awaitEnd = func() { s.awaitColumns("True", "", "100", "", revision(1)) }
 					}
 					s.apply(options...)

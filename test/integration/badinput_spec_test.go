@@ -20,6 +20,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // refusal describes how the operator reports that it cannot act on a spec.
@@ -82,30 +83,30 @@ func (s *scenario) writesSince(first int) []string {
 	return writes
 }
 
-func (s *scenario) setUpCanary(also ...isvcOption) {
+func (s *scenario) setUpCanary(also ...testkit.Edit) {
 	GinkgoHelper()
-	s.apply(append([]isvcOption{model(1)}, also...)...)
+	s.apply(append([]testkit.Edit{model(1)}, also...)...)
 	s.awaitColumns("True", "", "100", "", revision(1))
-	s.apply(append([]isvcOption{model(2), percent(10)}, also...)...)
+	s.apply(append([]testkit.Edit{model(2), percent(10)}, also...)...)
 	s.awaitColumns("True", "90", "10", revision(1), revision(2))
 	s.awaitSettled()
 }
 
-func changeModel(change func(*v1beta1.ModelSpec)) isvcOption {
+func changeModel(change func(*v1beta1.ModelSpec)) testkit.Edit {
 	return func(isvc *v1beta1.InferenceService) { change(isvc.Spec.Predictor.Model) }
 }
 
-func withRuntime(name string) isvcOption {
+func withRuntime(name string) testkit.Edit {
 	return changeModel(func(model *v1beta1.ModelSpec) { model.Runtime = &name })
 }
 
-func withStorageURI(uri string) isvcOption {
+func withStorageURI(uri string) testkit.Edit {
 	return changeModel(func(model *v1beta1.ModelSpec) { model.StorageURI = &uri })
 }
 
 // badSpecs pass admission, and the operator refuses them.
 var badSpecs = map[string]struct {
-	option isvcOption
+	option testkit.Edit
 	want   refusal
 }{
 	"an unknown model format": {

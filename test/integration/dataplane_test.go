@@ -20,7 +20,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 var _ = Describe("a gateway whose data plane is behind", func() {
@@ -68,7 +68,7 @@ var _ = Describe("a gateway whose data plane is behind", func() {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 3 * time.Second })
 		s.setUpStable()
 		clients := s.sendRequests()
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(2), percent(10))
 		s.awaitSplit("2:10 1:90")
 		s.apply(model(2))
@@ -78,7 +78,7 @@ var _ = Describe("a gateway whose data plane is behind", func() {
 		s.awaitSettled()
 		s.awaitRunning(1, 2, 3) // Any of the three routes may be in effect.
 		s.gateway.SetLag(1500 * time.Millisecond)
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "", "100", "", revision(3))
 		s.awaitRunning(3)
 		Eventually(clients.answered).WithArguments(revision(3)).Should(BeNumerically(">", 0))
@@ -91,7 +91,7 @@ var _ = Describe("an unresponsive gateway", func() {
 		s := startScenario(ctx)
 		s.setUpStable()
 		clients := s.sendRequests()
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(2))
 		s.awaitSplit("2:100")
 		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway",
@@ -152,7 +152,7 @@ var _ = Describe("a route of which more than the split changes", func() {
 		s.awaitSettled()
 		before, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(1), label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal))
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", ""))
 		Consistently(func(g Gomega) {
@@ -160,7 +160,7 @@ var _ = Describe("a route of which more than the split changes", func() {
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(isvc.Status.URL).To(Equal(before.Status.URL))
 		}, time.Second).Should(Succeed())
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionTrue, "Ready", ""))
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
@@ -174,7 +174,7 @@ func newGateway(ctx context.Context) (*gatewayv1.Gateway, configOption) {
 	gateway := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "gateway-" + rand.String(8)},
 		Spec: gatewayv1.GatewaySpec{
-			GatewayClassName: "peers", Listeners: []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
+			GatewayClassName: "fake", Listeners: []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
 		},
 	}
 	Expect(api.Create(ctx, gateway)).To(Succeed())

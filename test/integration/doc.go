@@ -8,12 +8,12 @@
 // operator has only the rights of its ServiceAccount. Scenarios that run the manager command, which
 // acts on all namespaces, are serial.
 //
-//   - Package test/peers has the fake controllers. Scenarios inject failures and delays into them.
+//   - Package fakecluster has the fake controllers. Scenarios inject failures and delays into them.
 //   - Package wire intercepts the operator's requests. It records the writes, injects faults, and
 //     delays watch events.
-//   - Package journal records all changes in the namespace in the API server's order. At the end of
-//     each scenario it checks the rules that hold at every moment. A failed scenario prints the
-//     recorded changes.
+//   - Package watchrecorder records all changes in the namespace in the API server's order. At the
+//     end of each scenario it checks the rules that hold at every moment. A failed scenario prints
+//     the recorded changes.
 //
 // KUBEBUILDER_ASSETS must name a folder with etcd, kube-apiserver and kubectl. The target
 // test-integration of the Makefile builds them.

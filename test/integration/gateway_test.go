@@ -16,7 +16,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 var _ = Describe("a gateway", func() {
@@ -26,7 +26,7 @@ var _ = Describe("a gateway", func() {
 		s.apply(model(2), percent(10))
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSettled()
-		s.setGateway(peers.Accepting().After(700 * time.Millisecond))
+		s.setGateway(fakecluster.Accepting().After(700 * time.Millisecond))
 		before := len(s.operator.wire.Writes())
 		s.apply(model(2), percent(50))
 		s.awaitColumns("True", "50", "50", revision(1), revision(2))
@@ -39,7 +39,7 @@ var _ = Describe("a gateway", func() {
 
 	It("that takes longer than the settle period is reported in the status", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		s.setGateway(peers.Accepting().After(2 * time.Second))
+		s.setGateway(fakecluster.Accepting().After(2 * time.Second))
 		s.apply(model(2), percent(50))
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", "waiting for the gateway to serve 50 % on "+revision(2)))
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
@@ -48,10 +48,10 @@ var _ = Describe("a gateway", func() {
 
 	It("that no longer accepts a route changes no split", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		s.setGateway(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
+		s.setGateway(fakecluster.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
 		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 
@@ -59,14 +59,14 @@ var _ = Describe("a gateway", func() {
 		withTagRouting := annotation(v1beta1.AnnotationEnableTagRouting, "true")
 		s.apply(model(2), percent(10), withTagRouting)
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		Expect(api.Delete(ctx, &gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.namespace, Name: "latest-" + iris + "-predictor",
 		}})).To(Succeed())
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", ""))
 		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(3))
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
 	})
 })
@@ -101,7 +101,7 @@ func (s *scenario) collect(list client.ObjectList, owner client.Object) {
 		if !metav1.IsControlledBy(object, owner) {
 			continue
 		}
-		s.journal.Excuse(object)
+		s.recorder.Excuse(object)
 		if err := api.Delete(s.ctx, object); !apierrors.IsNotFound(err) {
 			Expect(err).NotTo(HaveOccurred())
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 var _ = Describe("the hosts of tags", func() {
@@ -29,11 +29,11 @@ var _ = Describe("the hosts of tags", func() {
 		s.awaitTags(map[string]string{"latest": "2:100", "prev": "1:100"})
 
 		By("superseding the canary")
-		s.setPods(3, peers.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(10), withTagRouting)
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitTags(map[string]string{"latest": "1:100"})
-		s.setPods(3, peers.Ready())
+		s.setPods(3, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(3))
 		s.awaitTags(map[string]string{"latest": "3:100", "prev": "1:100"})
 

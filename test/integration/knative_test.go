@@ -14,19 +14,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 const lag = 300 * time.Millisecond
 
 // A rollout must take the same steps, however Knative's status lags.
 var _ = Describe("a stale status of Knative", func() {
-	for name, statusLag := range map[string]peers.StatusLag{
-		"it reports the new traffic before it is ready":     peers.ReadyLate(lag),
-		"it is that of the previous generation":             peers.Stale(lag),
-		"it reports the old traffic for the new generation": peers.StaleTraffic(lag),
-		"it reports the new traffic for the old generation": peers.StaleGeneration(lag),
-		"it is current, and then once more the old one":     peers.StaleAgain(lag),
+	for name, statusLag := range map[string]fakecluster.StatusLag{
+		"it reports the new traffic before it is ready":     fakecluster.ReadyLate(lag),
+		"it is that of the previous generation":             fakecluster.Stale(lag),
+		"it reports the old traffic for the new generation": fakecluster.StaleTraffic(lag),
+		"it reports the new traffic for the old generation": fakecluster.StaleGeneration(lag),
+		"it is current, and then once more the old one":     fakecluster.StaleAgain(lag),
 	} {
 		It("changes no step of a rollout if "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, inKnativeMode)
@@ -80,7 +80,7 @@ var _ = Describe("a stale status of Knative", func() {
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
 		s.awaitRolloutState("S=1")
 		// Revision 3 may be ready as soon as revision 1.
-		Eventually(func() []string { return s.journal.Splits(iris) }).Should(Or(
+		Eventually(func() []string { return s.recorder.Splits(iris) }).Should(Or(
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "1:100", "3:20 1:80"}),
 			Equal([]string{"1:100", "2:10 1:90", "2:100", "3:20 1:80"}),
 		))
@@ -90,7 +90,7 @@ var _ = Describe("a stale status of Knative", func() {
 var _ = Describe("a Knative Revision", func() {
 	It("is recreated after Knative gave up and scaled it down, and gets its share", func(ctx SpecContext) {
 		s := startStable(ctx, inKnativeMode)
-		s.setPods(2, peers.NotReady())
+		s.setPods(2, fakecluster.NotReady())
 		s.apply(model(2), percent(10))
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		before := s.knativeRevision(2)
@@ -109,7 +109,7 @@ var _ = Describe("a Knative Revision", func() {
 		failed.Status.MarkResourcesAvailableFalse(servingv1.ReasonProgressDeadlineExceeded, "Initial scale was never achieved")
 		failed.Status.DesiredReplicas = new(int32(0))
 		Expect(api.Status().Update(ctx, failed)).To(Succeed())
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		Eventually(func() error { return api.Get(ctx, s.key(revision(2)), &servingv1.Revision{}) }).ShouldNot(Succeed())
 
 		By("recreating it")
@@ -130,7 +130,7 @@ var _ = Describe("a Knative Revision", func() {
 		s := startCanary(ctx, inKnativeMode)
 		s.awaitSettled()
 		lost := s.knativeRevision(2)
-		s.journal.Excuse(lost)
+		s.recorder.Excuse(lost)
 		Expect(api.Delete(ctx, lost)).To(Succeed())
 		Eventually(func() (string, error) {
 			current := &servingv1.Revision{}

@@ -26,21 +26,22 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
-	"github.com/serinus-io/serinus/test/journal"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 )
 
 // lifecycle is a sequence of changes to one InferenceService. It is run repeatedly, each time with
 // other faults.
 type lifecycle struct {
 	options  []configOption
-	replicas isvcOption
+	replicas testkit.Edit
 	steps    []step
 }
 
 // step is one change by a user, and its expected result.
 type step struct {
 	name    string
-	options []isvcOption
+	options []testkit.Edit
 	columns [5]string
 	// splits are the expected splits of the route, in order. A split in parentheses is optional: no
 	// operator may be running while it applies.
@@ -60,56 +61,56 @@ var (
 // lifecycles together cover every kind of change during a release.
 var lifecycles = map[string]lifecycle{
 	"a release": {replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas+1), steps: []step{{
-		name: "creation", options: []isvcOption{model(1)},
+		name: "creation", options: []testkit.Edit{model(1)},
 		columns: [5]string{"True", "", "100", "", revision(1)}, splits: []string{"1:100"}, runs: []int{1},
 	}, {
-		name: "canary", options: []isvcOption{model(2), percent(10)},
+		name: "canary", options: []testkit.Edit{model(2), percent(10)},
 		columns: [5]string{"True", "90", "10", revision(1), revision(2)}, splits: []string{"2:10 1:90"}, runs: []int{1, 2},
 	}, {
-		name: "promotion", options: []isvcOption{model(2)},
+		name: "promotion", options: []testkit.Edit{model(2)},
 		columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}, {
-		name: "rollback to a revision that was scaled to zero", options: []isvcOption{model(2), percent(0)},
+		name: "rollback to a revision that was scaled to zero", options: []testkit.Edit{model(2), percent(0)},
 		columns: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"(2:50 1:50)", "2:0 1:100"}, runs: []int{1, 2},
 	}, {
-		name: "supersession", options: []isvcOption{model(3), percent(20)},
+		name: "supersession", options: []testkit.Edit{model(3), percent(20)},
 		columns: [5]string{"True", "80", "20", revision(1), revision(3)}, splits: []string{"(1:100)", "3:20 1:80"}, runs: []int{1, 3},
 	}, {
-		name: "abort", options: []isvcOption{model(1), percent(20)},
+		name: "abort", options: []testkit.Edit{model(1), percent(20)},
 		columns: [5]string{"True", "", "100", "", revision(1)}, splits: []string{"1:100"}, runs: []int{1},
 	}, {
-		name: "canary with tag routing", options: []isvcOption{model(1), percent(20), withTagRouting},
+		name: "canary with tag routing", options: []testkit.Edit{model(1), percent(20), withTagRouting},
 		columns: [5]string{"True", "80", "20", revision(1), revision(4)}, splits: []string{"4:20 1:80"}, runs: []int{1, 4},
 		tags: map[string]string{"latest": "4:100", "prev": "1:100"},
 	}, {
-		name: "promotion with tag routing", options: []isvcOption{model(1), withTagRouting},
+		name: "promotion with tag routing", options: []testkit.Edit{model(1), withTagRouting},
 		columns: [5]string{"True", "", "100", "", revision(4)}, splits: []string{"4:100"}, runs: []int{4},
 		tags: map[string]string{"latest": "4:100"},
 	}, {
-		name: "stop", options: []isvcOption{model(1), withTagRouting, withStop},
+		name: "stop", options: []testkit.Edit{model(1), withTagRouting, withStop},
 		columns: [5]string{"False", "", "", "", ""}, splits: []string{"none"},
 	}, {
-		name: "resumption", options: []isvcOption{model(1), withTagRouting},
+		name: "resumption", options: []testkit.Edit{model(1), withTagRouting},
 		columns: [5]string{"True", "", "100", "", revision(4)}, splits: []string{"4:100"}, runs: []int{4},
 		tags: map[string]string{"latest": "4:100"},
 	}, {
-		name: "return to an earlier revision", options: []isvcOption{model(2)},
+		name: "return to an earlier revision", options: []testkit.Edit{model(2)},
 		columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{2},
 	}}},
 	"a release with a long drain period": {
 		options:  []configOption{func(cfg *config.Config) { cfg.Rollout.DrainPeriod.Duration = 10 * time.Minute }},
 		replicas: replicaBounds(minLifecycleReplicas, minLifecycleReplicas),
 		steps: []step{{
-			name: "creation", options: []isvcOption{model(1)},
+			name: "creation", options: []testkit.Edit{model(1)},
 			columns: [5]string{"True", "", "100", "", revision(1)}, splits: []string{"1:100"}, runs: []int{1},
 		}, {
-			name: "promotion", options: []isvcOption{model(2)},
+			name: "promotion", options: []testkit.Edit{model(2)},
 			columns: [5]string{"True", "", "100", "", revision(2)}, splits: []string{"2:100"}, runs: []int{1, 2},
 		}, {
-			name: "rollback to a running revision", options: []isvcOption{model(2), percent(0)},
+			name: "rollback to a running revision", options: []testkit.Edit{model(2), percent(0)},
 			columns: [5]string{"True", "100", "0", revision(1), revision(2)}, splits: []string{"2:0 1:100"}, runs: []int{1, 2},
 		}, {
-			name: "second attempt", options: []isvcOption{model(2), percent(50)},
+			name: "second attempt", options: []testkit.Edit{model(2), percent(50)},
 			columns: [5]string{"True", "50", "50", revision(1), revision(2)}, splits: []string{"2:50 1:50"}, runs: []int{1, 2},
 		}},
 	},
@@ -186,14 +187,14 @@ func (s *scenario) transitionEvents() ([]string, error) {
 }
 
 // checkLifecycle checks that the route had every split in order, and that each revision had its
-// replicas before it got a share. The journal checks the other rules.
+// replicas before it got a share. The recorder checks the other rules.
 func (s *scenario) checkLifecycle(l lifecycle) {
 	GinkgoHelper()
 	var splits []string
 	for _, st := range l.steps {
 		splits = append(splits, st.splits...)
 	}
-	Eventually(func() []string { return s.journal.Splits(iris) }).Should(WithTransform(func(had []string) []string {
+	Eventually(func() []string { return s.recorder.Splits(iris) }).Should(WithTransform(func(had []string) []string {
 		return diffSplits(splits, had)
 	}, BeEmpty()), "splits of the route")
 	Expect(s.sharesBeforeCapacity()).To(BeEmpty())
@@ -220,7 +221,7 @@ func diffSplits(want, had []string) []string {
 func (s *scenario) sharesBeforeCapacity() []string {
 	var found []string
 	ready, served := map[string]int{}, rollout.Split{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		switch object := entry.Object.(type) {
 		case *discoveryv1.EndpointSlice:
 			count := 0
@@ -231,7 +232,7 @@ func (s *scenario) sharesBeforeCapacity() []string {
 			}
 			ready[object.Labels[discoveryv1.LabelServiceName]] = count
 		case *gatewayv1.HTTPRoute:
-			split, err := journal.SplitOf(iris, object)
+			split, err := watchrecorder.SplitOf(iris, object)
 			if err != nil || object.Name != iris {
 				continue
 			}
@@ -306,9 +307,9 @@ func desiredState(item runtime.Object) map[string]any {
 	return object
 }
 
-// variableKeys are the keys of times, generations and generated values. The key before, of the
+// variableKeys are the keys of times, generations and generated values. The key servedBefore, of the
 // rollout state, depends on how long the gateway took.
-var variableKeys = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "rollout.serinus.io/idle-since"}
+var variableKeys = []string{"lastTransitionTime", "observedGeneration", "uid", "time", "location", "shiftedAt", "before", "servedBefore", "trialBegan", "waitingSince", "rollout.serinus.io/idle-since"}
 
 // progressKeys are the keys that depend on the course of a rollout.
 var progressKeys = []string{"askedAt", "lostAt", "routed", "rollout.serinus.io/scaled-up-at"}

@@ -23,7 +23,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 // withFrequentResync makes the operator reconcile repeatedly without a change.
@@ -190,13 +190,13 @@ var _ = Describe("Secrets", func() {
 			Expect(api.Patch(ctx, keys(s, "store", nil), client.RawPatch(types.MergePatchType, patch))).To(Succeed())
 		}
 		endpoint("wrong:9000")
-		s.setPods(1, peers.InitCrash(1, "no such host"))
+		s.setPods(1, fakecluster.InitCrash(1, "no such host"))
 		s.apply(model(1), withAccount)
 		s.awaitCondition(v1beta1.ConditionReady, BeCondition(metav1.ConditionFalse, "ModelDownloadFailed", ""))
 		endpoint("right:9000")
 		s.restartOperator() // The operator would also retry without a restart, but later.
 		Eventually(download(s, 1)).Should(ContainElement(corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "https://right:9000"}))
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "", "100", "", revision(1))
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1)))
 	})

@@ -19,7 +19,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/journal"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 )
 
 // columns maps the column names of kubectl get to the printed values of an InferenceService.
@@ -71,7 +71,7 @@ func HaveColumns(ready, prev, latest, prevRevision, latestRevision string) gomeg
 // newest revision first.
 func HaveSplit(split string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
-		found, err := journal.SplitOf(iris, route)
+		found, err := watchrecorder.SplitOf(iris, route)
 		return found.String(), err
 	}, Equal(split))
 }
@@ -104,7 +104,7 @@ func HaveTags(tags map[string]string) gomegatypes.GomegaMatcher {
 // HTTPRoute or a Knative Service: "S=2 V=1", or "S=1" without a previous revision.
 func HaveRolloutState(want string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(route client.Object) (string, error) {
-		found, err := journal.StateOf(route)
+		found, err := watchrecorder.StateOf(route)
 		state := fmt.Sprintf("S=%d", found.Stable)
 		if found.Previous != 0 {
 			state += fmt.Sprintf(" V=%d", found.Previous)

@@ -17,14 +17,14 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/peers"
 )
 
 var _ = Describe("a new model before the last one is ready", func() {
 	It("replaces a first deployment that never became ready", func(ctx SpecContext) {
 		s := startScenario(ctx)
-		s.setPods(1, peers.Crash(1, "no such file"))
+		s.setPods(1, fakecluster.Crash(1, "no such file"))
 		s.apply(model(1))
 		s.awaitColumns("False", "", "", "", "")
 		s.apply(model(2))
@@ -37,7 +37,7 @@ var _ = Describe("a new model before the last one is ready", func() {
 	It("is deployed although the spec changes faster than models load", func(ctx SpecContext) {
 		s := startStable(ctx)
 		for version := 2; version <= 5; version++ {
-			s.setPods(version, peers.NotReady())
+			s.setPods(version, fakecluster.NotReady())
 			s.apply(model(version), percent(10))
 		}
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
@@ -45,7 +45,7 @@ var _ = Describe("a new model before the last one is ready", func() {
 		Expect(err).NotTo(HaveOccurred())
 		target := len(latest) // Revisions that are superseded at once may be skipped.
 		s.awaitRunning(1, target)
-		s.setPods(target, peers.Ready())
+		s.setPods(target, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(target))
 		Eventually(s.storageURI).WithArguments(target).Should(HaveSuffix("model-5"))
 	})
@@ -275,7 +275,7 @@ var _ = Describe("an object of the operator", func() {
 		isvc, err := s.isvc()
 		Expect(err).NotTo(HaveOccurred())
 		s.awaitSettled()
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			switch entry.Object.(type) {
 			case *appsv1.ControllerRevision, *appsv1.Deployment, *corev1.Service, *gatewayv1.HTTPRoute:
 				Expect(metav1.GetControllerOf(entry.Object)).To(HaveValue(SatisfyAll(

@@ -9,7 +9,7 @@ import (
 	gomegatypes "github.com/onsi/gomega/types"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 var _ = Describe("events", func() {
@@ -23,7 +23,7 @@ var _ = Describe("events", func() {
 		s.awaitEvents(want...)
 
 		By("failing")
-		s.setPods(2, peers.Crash(3, "no such file"))
+		s.setPods(2, fakecluster.Crash(3, "no such file"))
 		s.apply(model(2), percent(10))
 		want = append(want,
 			"RevisionCreated: Created revision "+revision(2),
@@ -31,7 +31,7 @@ var _ = Describe("events", func() {
 		s.awaitEvents(want...)
 
 		By("recovering")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		want = append(want,
 			"TrafficShifted: Shifted traffic from 100 % on "+revision(1)+" to 10 % on "+revision(2)+", 90 % on "+revision(1),
 			"RevisionRecovered: "+revision(2)+" does not fail any more",
@@ -52,7 +52,7 @@ var _ = Describe("events", func() {
 		s.awaitEvent("RolledBack")
 
 		By("superseding")
-		s.setPods(3, peers.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(20))
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitEvent("Superseded")
@@ -69,7 +69,7 @@ var _ = Describe("events", func() {
 var _ = Describe("a failing stable", func() {
 	It("is reported once while the canary serves, and so is its recovery", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		s.setPods(1, peers.Crash(3, "out of files"))
+		s.setPods(1, fakecluster.Crash(3, "out of files"))
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
 		s.awaitEvent("RevisionFailed")
 		Expect(s.events()).To(ContainElement("RevisionFailed: " + revision(1) +
@@ -85,9 +85,9 @@ var _ = Describe("a failing stable", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(isvc.Status.Phase).To(Equal(v1beta1.PhaseBlocked))
 
-		s.setPods(1, peers.NotReady())
+		s.setPods(1, fakecluster.NotReady())
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitEvent("RevisionRecovered")
 		s.awaitEvent("RevisionFailed")
@@ -116,7 +116,7 @@ var _ = Describe("modelStatus", func() {
 
 	It("reports that the model is loading", func(ctx SpecContext) {
 		s := startStable(ctx)
-		s.setPods(2, peers.NotReady())
+		s.setPods(2, fakecluster.NotReady())
 		s.apply(model(2), percent(10))
 		s.awaitModelStatus(SatisfyAll(
 			HaveField("TransitionStatus", v1beta1.InProgress),
@@ -127,17 +127,17 @@ var _ = Describe("modelStatus", func() {
 	})
 
 	for name, failure := range map[string]struct {
-		behavior peers.PodBehavior
+		behavior fakecluster.PodBehavior
 		reason   v1beta1.FailureReason
 		message  string
 		exitCode int32
 		located  bool
 	}{
-		"whose image cannot be pulled":       {peers.ImagePullError("manifest unknown"), v1beta1.ModelLoadFailed, "manifest unknown", 0, true},
-		"that crashes":                       {peers.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
-		"that cannot be downloaded":          {peers.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
-		"that runs out of memory":            {peers.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
-		"that exceeds the progress deadline": {peers.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
+		"whose image cannot be pulled":       {fakecluster.ImagePullError("manifest unknown"), v1beta1.ModelLoadFailed, "manifest unknown", 0, true},
+		"that crashes":                       {fakecluster.Crash(2, "loading\nno such file: model.joblib\n"), v1beta1.ModelLoadFailed, "exit code 2: no such file: model.joblib", 2, true},
+		"that cannot be downloaded":          {fakecluster.InitCrash(1, "Traceback\n404 Not Found\n"), v1beta1.ModelLoadFailed, "404 Not Found", 1, true},
+		"that runs out of memory":            {fakecluster.OutOfMemory(), v1beta1.ModelLoadFailed, "raise resources.limits.memory", 137, true},
+		"that exceeds the progress deadline": {fakecluster.DeadlineExceeded(), v1beta1.RuntimeUnhealthy, "no pod became ready within 10m0s", 0, false},
 	} {
 		It("reports the failure of a model "+name+" and clears it", func(ctx SpecContext) {
 			s := startStable(ctx)
@@ -155,7 +155,7 @@ var _ = Describe("modelStatus", func() {
 					HaveField("ExitCode", failure.exitCode),
 					WithTransform(func(info v1beta1.FailureInfo) bool { return info.Location != "" }, Equal(failure.located)),
 				)))))
-			s.setPods(2, peers.Ready())
+			s.setPods(2, fakecluster.Ready())
 			s.awaitColumns("True", "90", "10", revision(1), revision(2))
 			s.awaitModelStatus(SatisfyAll(HaveField("TransitionStatus", v1beta1.UpToDate), HaveField("LastFailureInfo", BeNil())))
 		})

@@ -17,7 +17,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
-	"github.com/serinus-io/serinus/test/peers"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 // The tests in this file cover the rows of the table in docs/concepts.md, section "The split".
@@ -61,10 +62,10 @@ func startPromotion(ctx SpecContext, options ...configOption) *scenario {
 }
 
 var _ = inBothModes("row 1: the first deployment is not ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("has no split, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
-			s.setPods(1, peers.NotReady())
+			s.setPods(1, fakecluster.NotReady())
 			s.apply(options...)
 			s.awaitColumns("Unknown", "", "", "", "")
 			s.awaitSettled()
@@ -74,7 +75,7 @@ var _ = inBothModes("row 1: the first deployment is not ready", func(mode config
 })
 
 var _ = inBothModes("row 2: the first deployment is ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}, "0 %": {model(1), percent(0)}} {
 		It("gives it all traffic, with "+name, func(ctx SpecContext) {
 			s := startScenario(ctx, mode)
 			s.apply(options...)
@@ -86,10 +87,10 @@ var _ = inBothModes("row 2: the first deployment is ready", func(mode configOpti
 })
 
 var _ = inBothModes("row 3: the target is not ready", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 		It("leaves all traffic with the stable, with "+name, func(ctx SpecContext) {
 			s := startStable(ctx, mode)
-			s.setPods(2, peers.NotReady())
+			s.setPods(2, fakecluster.NotReady())
 			s.apply(options...)
 			s.awaitColumns("Unknown", "", "100", "", revision(1))
 			s.awaitSplit("1:100")
@@ -193,12 +194,12 @@ var _ = inBothModes("row 9: the percent becomes 0 after the promotion of 2", fun
 
 	It("keeps 2 serving until 1, which was scaled to zero, is ready again", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
-		s.setPods(1, peers.NotReady())
+		s.setPods(1, fakecluster.NotReady())
 		s.apply(model(2), percent(0))
 		s.awaitColumns("Unknown", "", "100", "", revision(2))
 		s.awaitRunning(1, 2)
 		s.awaitSplit("2:100")
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100")
 	})
@@ -219,17 +220,17 @@ var _ = inBothModes("row 9b: the percent becomes 0 after the promotion of 2, tog
 
 	It("brings 1 back first, and then gives 0 to the revision with the annotation", func(ctx SpecContext) {
 		s := startPromotion(ctx, mode)
-		s.setPods(1, peers.NotReady())
-		s.setPods(3, peers.NotReady())
+		s.setPods(1, fakecluster.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(2), percent(0), withReason)
 		s.awaitColumns("Unknown", "", "100", "", revision(2))
 		s.awaitRunning(1, 2)
 		Expect(s.revisionHistory()).To(ConsistOf(revision(1), revision(2)), "3 must not compete with 1 for a node")
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitSplit("1:100")
 		s.awaitRunning(1, 3)
-		s.setPods(3, peers.Ready())
+		s.setPods(3, fakecluster.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(3))
 		s.awaitSplit("3:0 1:100")
 		s.awaitRolloutState("S=1")
@@ -307,7 +308,7 @@ func (s *scenario) loseRevision(n int) {
 	if s.isKnative() {
 		workload = knativeRevision(n)
 	}
-	s.journal.Excuse(s.child(workload))
+	s.recorder.Excuse(s.child(workload))
 	Expect(client.IgnoreNotFound(api.Delete(s.ctx, s.child(workload)))).To(Succeed())
 	Eventually(s.podUIDs).WithArguments(n).Should(BeEmpty())
 }
@@ -334,7 +335,7 @@ var _ = inBothModes("row 11: the percent falls below 100 after a promotion and n
 var _ = inBothModes("row 12: 2 is a canary and the spec changes to 3, which is not ready", func(mode configOption) {
 	It("removes 2 from the split at once", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
-		s.setPods(3, peers.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(30))
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitSplit("1:100")
@@ -346,10 +347,10 @@ var _ = inBothModes("row 12: 2 is a canary and the spec changes to 3, which is n
 var _ = inBothModes("row 13: then 3 is ready, at 30", func(mode configOption) {
 	It("gives 3 its share of 30", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
-		s.setPods(3, peers.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(30))
 		s.awaitSplit("1:100")
-		s.setPods(3, peers.Ready())
+		s.setPods(3, fakecluster.Ready())
 		s.awaitColumns("True", "70", "30", revision(1), revision(3))
 		s.awaitSplit("3:30 1:70")
 		s.awaitRolloutState("S=1")
@@ -361,11 +362,11 @@ var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20
 	supersede := func(s *scenario) {
 		GinkgoHelper()
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
-		s.setPods(3, peers.NotReady())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(20))
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitSplit("1:100")
-		s.setPods(3, peers.Ready())
+		s.setPods(3, fakecluster.Ready())
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
 		s.awaitSplit("3:20 1:80")
 		s.awaitRolloutState("S=1")
@@ -387,7 +388,7 @@ var _ = inBothModes("row 14: 2 was rolled back, then the spec changes to 3 at 20
 })
 
 var _ = inBothModes("row 15: 2 is a canary and the spec returns to 1's inputs", func(mode configOption) {
-	for name, options := range map[string][]isvcOption{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
+	for name, options := range map[string][]testkit.Edit{"no percent": {model(1)}, "a percent": {model(1), percent(10)}} {
 		It("gives all traffic to 1, creates no revision and retires 2, with "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
 			before, err := s.podUIDs(1)
@@ -420,16 +421,16 @@ var _ = inBothModes("row 16: 3 is a canary of 2 and the spec returns to 2's inpu
 
 var _ = inBothModes("row 17: 2 never becomes ready", func(mode configOption) {
 	for name, failure := range map[string]struct {
-		behavior        peers.PodBehavior
+		behavior        fakecluster.PodBehavior
 		reason, message string
 	}{
-		"the image cannot be pulled":        {peers.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
-		"the container crashes":             {peers.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
-		"the model cannot be downloaded":    {peers.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
-		"the progress deadline is exceeded": {peers.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
-		"it runs out of memory":             {peers.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
+		"the image cannot be pulled":        {fakecluster.ImagePullError("manifest unknown"), "ImagePullFailed", "cannot pull the image"},
+		"the container crashes":             {fakecluster.Crash(1, "loading\nno such file: model.joblib\n"), "ContainerCrashed", "exit code 1"},
+		"the model cannot be downloaded":    {fakecluster.InitCrash(1, "404 Not Found\n"), "ModelDownloadFailed", "storageUri"},
+		"the progress deadline is exceeded": {fakecluster.DeadlineExceeded(), "ProgressDeadlineExceeded", "raise the deadline"},
+		"it runs out of memory":             {fakecluster.OutOfMemory(), "OutOfMemory", "resources.limits.memory"},
 	} {
-		for percents, options := range map[string][]isvcOption{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
+		for percents, options := range map[string][]testkit.Edit{"no percent": {model(2)}, "a percent": {model(2), percent(10)}} {
 			It("leaves all traffic with 1 when "+name+", with "+percents, func(ctx SpecContext) {
 				s := startStable(ctx, mode)
 				s.setPods(2, failure.behavior)
@@ -449,13 +450,13 @@ var _ = inBothModes("row 17: 2 never becomes ready", func(mode configOption) {
 
 var _ = inBothModes("rule 12: progress is not failure", func(mode configOption) {
 	for what, wait := range map[string]struct {
-		behavior peers.PodBehavior
+		behavior fakecluster.PodBehavior
 		message  string
 	}{
-		"a node":                    {peers.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
-		"a quota":                   {peers.CreateFails("exceeded quota: team"), "exceeded quota: team"},
-		"a registry that times out": {peers.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
-		"its model to load":         {peers.NotReady(), "within 10m0s"},
+		"a node":                    {fakecluster.Unschedulable("0/3 nodes are available: 3 Insufficient cpu."), "waiting for a node: Insufficient cpu"},
+		"a quota":                   {fakecluster.CreateFails("exceeded quota: team"), "exceeded quota: team"},
+		"a registry that times out": {fakecluster.ImagePullError("dial tcp 10.0.0.1:443: i/o timeout"), "pulling the image"},
+		"its model to load":         {fakecluster.NotReady(), "within 10m0s"},
 	} {
 		awaitLoading := func(s *scenario) {
 			GinkgoHelper()
@@ -471,7 +472,7 @@ var _ = inBothModes("rule 12: progress is not failure", func(mode configOption) 
 			s.apply(model(1))
 			awaitLoading(s)
 			s.awaitColumns("Unknown", "", "", "", "")
-			s.setPods(1, peers.Ready())
+			s.setPods(1, fakecluster.Ready())
 			s.awaitColumns("True", "", "100", "", revision(1))
 		})
 
@@ -482,7 +483,7 @@ var _ = inBothModes("rule 12: progress is not failure", func(mode configOption) 
 			awaitLoading(s)
 			s.awaitColumns("Unknown", "", "100", "", revision(1))
 			s.awaitSplit("1:100")
-			s.setPods(2, peers.Ready())
+			s.setPods(2, fakecluster.Ready())
 			s.awaitColumns("True", "90", "10", revision(1), revision(2))
 			s.awaitSplitHistory("1:100", "2:10 1:90")
 		})
@@ -492,11 +493,11 @@ var _ = inBothModes("rule 12: progress is not failure", func(mode configOption) 
 var _ = inBothModes("row 18: the canary loses every ready pod", func(mode configOption) {
 	It("gets 0 until it is ready again", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
-		s.setPods(2, peers.NotReady())
+		s.setPods(2, fakecluster.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
 		s.awaitSplit("2:0 1:100")
 		s.awaitRolloutState("S=1")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSplit("2:10 1:90")
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:0 1:100", "2:10 1:90")
@@ -506,10 +507,10 @@ var _ = inBothModes("row 18: the canary loses every ready pod", func(mode config
 var _ = inBothModes("row 19: the canary is ready and the stable is not", func(mode configOption) {
 	It("changes nothing: the canary never gets more than the percent", func(ctx SpecContext) {
 		s := startCanary(ctx, mode)
-		s.setPods(1, peers.NotReady())
+		s.setPods(1, fakecluster.NotReady())
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
 		s.awaitSplit("2:10 1:90")
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
@@ -541,25 +542,25 @@ func waitingForStable(share int) gomegatypes.GomegaMatcher {
 
 var _ = inBothModes("row 21: the stable of a canary cannot serve", func(mode configOption) {
 	for name, test := range map[string]struct {
-		options []isvcOption
+		options []testkit.Edit
 		share   int
 		then    string
 	}{
-		"the percent becomes 0 (row 8)":           {[]isvcOption{model(2), percent(0)}, 100, "2:0 1:100"},
-		"the spec changes to 3 (row 12)":          {[]isvcOption{model(3), percent(10)}, 100, "1:100"},
-		"the spec returns to 1's inputs (row 15)": {[]isvcOption{model(1)}, 100, "1:100"},
-		"the percent falls":                       {[]isvcOption{model(2), percent(5)}, 95, "2:5 1:95"},
+		"the percent becomes 0 (row 8)":           {[]testkit.Edit{model(2), percent(0)}, 100, "2:0 1:100"},
+		"the spec changes to 3 (row 12)":          {[]testkit.Edit{model(3), percent(10)}, 100, "1:100"},
+		"the spec returns to 1's inputs (row 15)": {[]testkit.Edit{model(1)}, 100, "1:100"},
+		"the percent falls":                       {[]testkit.Edit{model(2), percent(5)}, 95, "2:5 1:95"},
 	} {
 		It("gains no share before it is ready when "+name, func(ctx SpecContext) {
 			s := startCanary(ctx, mode)
-			s.setPods(1, peers.NotReady())
+			s.setPods(1, fakecluster.NotReady())
 			s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
-			s.setPods(3, peers.NotReady())
+			s.setPods(3, fakecluster.NotReady())
 			s.apply(test.options...)
 			s.awaitCondition(v1beta1.ConditionRoutesReady, waitingForStable(test.share))
 			s.awaitSettled()
 			s.awaitSplit("2:10 1:90")
-			s.setPods(1, peers.Ready())
+			s.setPods(1, fakecluster.Ready())
 			s.awaitSplit(test.then)
 			s.awaitSplitHistory("1:100", "2:10 1:90", test.then)
 		})
@@ -592,12 +593,12 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 		Type:          appsv1.RollingUpdateDeploymentStrategyType,
 		RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(0)), MaxUnavailable: new(intstr.FromInt32(1))},
 	})
-	noRoom := func(since time.Duration) peers.PodBehavior {
-		return peers.UnschedulableFor(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+	noRoom := func(since time.Duration) fakecluster.PodBehavior {
+		return fakecluster.UnschedulableFor(since, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
 	}
 	// replacing starts a scenario in which revision 1 is scaled down for revision 2, which has been
 	// unschedulable for a minute.
-	replacing := func(ctx SpecContext, option isvcOption) *scenario {
+	replacing := func(ctx SpecContext, option testkit.Edit) *scenario {
 		GinkgoHelper()
 		s := startScenario(ctx)
 		s.apply(model(1), option)
@@ -610,10 +611,10 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 		return s
 	}
 
-	for name, option := range map[string]isvcOption{"Recreate": recreate, "maxSurge 0": noSurge} {
+	for name, option := range map[string]testkit.Edit{"Recreate": recreate, "maxSurge 0": noSurge} {
 		It("replaces 1 by 2 after a minute, with "+name, func(ctx SpecContext) {
 			s := replacing(ctx, option)
-			s.setPods(2, peers.Ready())
+			s.setPods(2, fakecluster.Ready())
 			s.awaitColumns("True", "", "100", "", revision(2))
 			s.awaitRolloutState("S=2 V=1")
 			s.awaitRunning(2)
@@ -623,7 +624,7 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 
 	It("restores 1 when 2 fails, and does not retry 2 until the spec changes", func(ctx SpecContext) {
 		s := replacing(ctx, recreate)
-		s.setPods(2, peers.Crash(1, "no such file: model.joblib\n"))
+		s.setPods(2, fakecluster.Crash(1, "no such file: model.joblib\n"))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionFalse, "ReplacementFailed", revision(2)+" did not become ready in the place of "+revision(1)))
 		s.awaitEvent("ReplacementFailed")
 		s.awaitColumns("False", "", "100", "", revision(1))
@@ -634,7 +635,7 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 		s.awaitReplicas(2, 0)
 		s.awaitSplitHistory("1:100")
 
-		s.setPods(3, peers.Ready())
+		s.setPods(3, fakecluster.Ready())
 		s.apply(model(3), recreate)
 		s.awaitColumns("True", "", "100", "", revision(3))
 		s.awaitRolloutState("S=3 V=1")
@@ -650,12 +651,12 @@ var _ = Describe("row 22: no node has room for 2 next to 1, and the deploymentSt
 		s.awaitCondition(v1beta1.ConditionLatestDeploymentReady, BeCondition(metav1.ConditionUnknown, "Loading", "waiting for a node"))
 		s.awaitSettled()
 		s.awaitReplicas(1, 1)
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "", "100", "", revision(2))
 		Expect(s.events()).NotTo(ContainElement(HavePrefix("Replacing")))
 	})
 })
 
-func withStrategy(strategy appsv1.DeploymentStrategy) isvcOption {
+func withStrategy(strategy appsv1.DeploymentStrategy) testkit.Edit {
 	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.DeploymentStrategy = strategy.DeepCopy() }
 }

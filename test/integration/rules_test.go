@@ -17,13 +17,14 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/journal"
-	"github.com/serinus-io/serinus/test/peers"
 )
 
 // The tests in this file cover the rules that hold at every moment, where a real API server adds to
-// the unit tests of the rollout package. The journal checks rules 1, 2, 4, 7 and 9 in every
+// the unit tests of the rollout package. The recorder checks rules 1, 2, 4, 7 and 9 in every
 // scenario.
 
 // setReplicas sets the replicas of a revision, as an autoscaler does.
@@ -53,13 +54,13 @@ var _ = inBothModes("rule 3: capacity first", func(mode configOption) {
 		s := startScenario(ctx, mode)
 		s.apply(model(1), replicaBounds(3, 3))
 		s.awaitColumns("True", "", "100", "", revision(1))
-		s.setPods(2, peers.ReadyUpTo(2))
+		s.setPods(2, fakecluster.ReadyUpTo(2))
 		s.apply(model(2), percent(10), replicaBounds(3, 3))
 		if !s.isKnative() { // In Knative mode the revision is not Ready before.
 			s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", "gets 10 % of the traffic once it has 3 ready replicas"))
 		}
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90")
 	})
@@ -72,12 +73,12 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.setReplicas(1, 6)
 		s.awaitReplicas(1, 6)
-		s.setPods(2, peers.ReadyUpTo(2))
+		s.setPods(2, fakecluster.ReadyUpTo(2))
 		s.apply(model(2), percent(50), replicaBounds(1, 8))
 		s.awaitReplicas(2, 3)
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", "3 ready replicas"))
 		s.awaitSplit("1:100")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 		s.awaitReplicas(1, 6)
 		s.awaitSplitHistory("1:100", "2:50 1:50")
@@ -91,30 +92,30 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.apply(model(2), replicaBounds(all, all))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
-		s.setPods(1, peers.ReadyUpTo(1))
+		s.setPods(1, fakecluster.ReadyUpTo(1))
 		s.apply(model(2), percent(0), replicaBounds(all, all))
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", revision(1)+" gets 100 % of the traffic once it has 11 ready replicas"))
 		s.awaitSettled()
 		s.awaitSplit("2:100") // One of 11 replicas is enough for 9 %, which is below the smallest part.
 
 		By("shifting in parts as replicas become ready")
-		s.setPods(1, peers.ReadyUpTo(2))
+		s.setPods(1, fakecluster.ReadyUpTo(2))
 		s.awaitSplit("2:82 1:18")
 		s.awaitColumns("Unknown", "18", "82", revision(1), revision(2))
 		s.awaitRolloutState("S=1")
-		s.setPods(1, peers.ReadyUpTo(5))
+		s.setPods(1, fakecluster.ReadyUpTo(5))
 		s.awaitSplit("2:55 1:45")
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		s.awaitEvent("RolledBack")
 		s.awaitSplitHistory("1:100", "2:100", "2:82 1:18", "2:55 1:45", "2:0 1:100")
 		var written []time.Time
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			route, is := entry.Object.(*gatewayv1.HTTPRoute)
 			if !is {
 				continue
 			}
-			state, err := journal.StateOf(route)
+			state, err := watchrecorder.StateOf(route)
 			Expect(err).NotTo(HaveOccurred())
 			if len(written) == 0 || !state.ShiftedAt.Equal(written[len(written)-1]) {
 				written = append(written, state.ShiftedAt)
@@ -132,9 +133,9 @@ var _ = Describe("rule 3: capacity first", func() {
 		s.apply(model(2), replicaBounds(2, 2))
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
-		s.setPods(2, peers.Crash(1, ""))
+		s.setPods(2, fakecluster.Crash(1, ""))
 		s.awaitColumns("False", "", "100", "", revision(2))
-		s.setPods(1, peers.ReadyUpTo(1))
+		s.setPods(1, fakecluster.ReadyUpTo(1))
 		s.apply(model(2), percent(0), replicaBounds(2, 2))
 		s.awaitColumns("False", "100", "0", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:100", "2:0 1:100")
@@ -161,12 +162,12 @@ var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 
 	It("raises the replicas that a share needs, and holds them until the end of the capacity hold", func(ctx SpecContext) {
 		s := startCanaryOfFour(ctx, func(cfg *config.Config) { cfg.Rollout.CapacityHold.Duration = 4 * time.Second })
-		s.setPods(2, peers.ReadyUpTo(4))
+		s.setPods(2, fakecluster.ReadyUpTo(4))
 		s.apply(model(2), external, bounds)
 		s.awaitReplicas(2, 5)
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForReplicas", "5 ready replicas"))
 		s.awaitSplit("2:10 1:90")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.setReplicas(2, 2)
 		s.awaitReplicas(2, 5)
@@ -182,7 +183,7 @@ var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 
 	It("stops raising replicas that the autoscaler lowered three times, and reports this", func(ctx SpecContext) {
 		s := startCanaryOfFour(ctx)
-		s.setPods(2, peers.ReadyUpTo(1))
+		s.setPods(2, fakecluster.ReadyUpTo(1))
 		s.apply(model(2), external, bounds)
 		for range 3 {
 			s.awaitReplicas(2, 5)
@@ -196,7 +197,7 @@ var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 		s.awaitSplit("2:10 1:90")
 
 		By("raising the replicas as the autoscaler")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.setReplicas(2, 5)
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100")
@@ -207,7 +208,7 @@ var _ = Describe("rule 3: capacity first, with an external autoscaler", func() {
 		s.apply(model(1), external, bounds)
 		s.awaitColumns("True", "", "100", "", revision(1))
 		s.awaitEndOfCapacityHold()
-		s.journal.Excuse(s.child(deploymentOf(1)))
+		s.recorder.Excuse(s.child(deploymentOf(1)))
 		s.setReplicas(1, 0)
 		s.awaitColumns("Unknown", "", "100", "", revision(1))
 		s.awaitSettled()
@@ -224,7 +225,7 @@ func (s *scenario) awaitEndOfCapacityHold() {
 	GinkgoHelper()
 	route, err := s.route()
 	Expect(err).NotTo(HaveOccurred())
-	state, err := journal.StateOf(route)
+	state, err := watchrecorder.StateOf(route)
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(time.Now).Should(BeTemporally(">", state.ShiftedAt.Add(s.config.Rollout.CapacityHold.Duration)))
 	s.awaitSettled()
@@ -233,14 +234,14 @@ func (s *scenario) awaitEndOfCapacityHold() {
 var _ = Describe("rule 4: order", func() {
 	It("reports a split once the gateway serves it, and keeps the old revision until then", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(2))
 		s.awaitSplit("2:100")
 		s.awaitCondition(v1beta1.ConditionRoutesReady, BeCondition(metav1.ConditionUnknown, "WaitingForGateway", "100 % on "+revision(2)))
 		s.awaitColumns("Unknown", "90", "10", revision(1), revision(2))
 		s.awaitSettled()
 		s.awaitReplicas(1, 1)
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRunning(2)
 	})
@@ -260,10 +261,10 @@ var _ = Describe("rule 4: order", func() {
 		s.awaitRunning(2)
 
 		served, idle := time.Time{}, time.Time{}
-		for _, entry := range s.journal.Entries() {
+		for _, entry := range s.recorder.Entries() {
 			switch object := entry.Object.(type) {
 			case *gatewayv1.HTTPRoute:
-				if split, err := journal.SplitOf(iris, object); err == nil && split.Has(1) {
+				if split, err := watchrecorder.SplitOf(iris, object); err == nil && split.Has(1) {
 					served = entry.At // The last time that a route referred to the revision.
 				}
 			case *appsv1.Deployment:
@@ -272,7 +273,7 @@ var _ = Describe("rule 4: order", func() {
 				}
 			}
 		}
-		// The journal observes both times with a small delay.
+		// The recorder observes both times with a small delay.
 		Expect(idle.Sub(served)).To(BeNumerically(">", drain-50*time.Millisecond), "the time to drain")
 	})
 
@@ -284,14 +285,14 @@ var _ = Describe("rule 4: order", func() {
 		s.apply(model(2), percent(10), withTagRouting)
 		s.awaitColumns("True", "90", "10", revision(1), revision(2))
 		latest := types.NamespacedName{Namespace: s.namespace, Name: "latest-" + iris + "-predictor"}
-		s.gateway.SetBehavior(latest, peers.Unresponsive())
-		s.setPods(3, peers.NotReady())
+		s.gateway.SetBehavior(latest, fakecluster.Unresponsive())
+		s.setPods(3, fakecluster.NotReady())
 		s.apply(model(3), percent(10), withTagRouting)
 		s.awaitSplit("1:100")
 		s.awaitTags(map[string]string{"latest": "1:100"})
 		s.awaitSettled()
 		s.awaitRunning(1, 2, 3)
-		s.gateway.SetBehavior(latest, peers.Accepting())
+		s.gateway.SetBehavior(latest, fakecluster.Accepting())
 		s.awaitRunning(1, 3)
 	})
 })
@@ -333,17 +334,17 @@ var _ = inBothModes("rule 6: rejected stays rejected", func(mode configOption) {
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 
 		By("making its pods unready and ready again, and restarting the operator")
-		s.setPods(2, peers.NotReady())
+		s.setPods(2, fakecluster.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		s.restartOperator()
 		s.awaitSettled()
 
 		By("making the pods of the stable unready and ready again")
-		s.setPods(1, peers.NotReady())
+		s.setPods(1, fakecluster.NotReady())
 		s.awaitColumns("Unknown", "100", "0", revision(1), revision(2))
-		s.setPods(1, peers.Ready())
+		s.setPods(1, fakecluster.Ready())
 		s.awaitColumns("True", "100", "0", revision(1), revision(2))
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:100", "2:0 1:100")
 
@@ -356,7 +357,7 @@ var _ = inBothModes("rule 6: rejected stays rejected", func(mode configOption) {
 		s := startCanary(ctx, mode)
 		s.apply(model(3), percent(20))
 		s.awaitColumns("True", "80", "20", revision(1), revision(3))
-		s.setPods(3, peers.Crash(1, ""))
+		s.setPods(3, fakecluster.Crash(1, ""))
 		s.awaitColumns("False", "100", "0", revision(1), revision(3))
 		s.awaitRunning(1, 3)
 		s.awaitSplitHistory("1:100", "2:10 1:90", "1:100", "3:20 1:80", "3:0 1:100")
@@ -446,7 +447,7 @@ var _ = inBothModes("rule 8: silence", func(mode configOption) {
 	It("causes no writes while a failure lasts", func(ctx SpecContext) {
 		s := startScenario(ctx, mode, withFrequentResync)
 		s.setUpStable()
-		s.setPods(2, peers.Crash(1, "no such file"))
+		s.setPods(2, fakecluster.Crash(1, "no such file"))
 		s.apply(model(2), percent(10))
 		s.awaitColumns("False", "", "100", "", revision(1))
 		s.expectNoWritesDuring(5, func() {})
@@ -501,7 +502,7 @@ func (s *scenario) expectNoWritesDuring(times int, do func()) {
 func (s *scenario) resourceVersions() map[string]string {
 	GinkgoHelper()
 	found := map[string]string{}
-	for _, entry := range s.journal.Entries() {
+	for _, entry := range s.recorder.Entries() {
 		if entry.Object.GetLabels()[v1beta1.LabelManagedBy] != v1beta1.ManagedBySerinus {
 			continue
 		}
@@ -548,7 +549,7 @@ var _ = Describe("rule 9: own generation", func() {
 
 var _ = Describe("rule 10: bad input moves nothing", func() {
 	unknownFormat := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.Model.ModelFormat.Name = "no-such-format" }
-	for name, options := range map[string][]isvcOption{
+	for name, options := range map[string][]testkit.Edit{
 		"during a canary":             {model(2), percent(50), unknownFormat},
 		"with a promotion":            {model(2), unknownFormat},
 		"with a rollback":             {model(2), percent(0), unknownFormat},
@@ -570,23 +571,23 @@ var _ = Describe("rule 10: bad input moves nothing", func() {
 
 	It("keeps the served split when the gateway rejects the next one", func(ctx SpecContext) {
 		s := startCanary(ctx)
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(2), percent(50))
 		s.awaitSplit("2:50 1:50")
-		s.setGateway(peers.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
+		s.setGateway(fakecluster.Rejecting(gatewayv1.RouteReasonNotAllowedByListeners, "no listener takes routes from this namespace"))
 		s.awaitColumns("False", "90", "10", revision(1), revision(2))
 		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "NotAllowedByListeners", "no listener takes routes from this namespace"))
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "50", "50", revision(1), revision(2))
 	})
 
 	It("names the missing Gateway", func(ctx SpecContext) {
 		s := startScenario(ctx, func(cfg *config.Config) { cfg.Ingress.Gateway.Name = "no-such-gateway" })
-		s.setGateway(peers.Unresponsive())
+		s.setGateway(fakecluster.Unresponsive())
 		s.apply(model(1))
 		s.awaitColumns("False", "", "", "", "")
 		s.awaitCondition(v1beta1.ConditionIngressReady, BeCondition(metav1.ConditionFalse, "GatewayNotFound", `Gateway "no-such-gateway" in namespace "kserve" does not exist`))
-		s.setGateway(peers.Accepting())
+		s.setGateway(fakecluster.Accepting())
 		s.awaitColumns("True", "", "100", "", revision(1))
 	})
 })

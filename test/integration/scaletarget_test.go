@@ -16,8 +16,8 @@ import (
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/standard"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/peers"
 )
 
 // external selects an external autoscaler.
@@ -81,7 +81,7 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitScale(1, 4, 4)
 
 		By("promoting the canary with one unready replica")
-		s.setPods(2, peers.ReadyUpTo(4))
+		s.setPods(2, fakecluster.ReadyUpTo(4))
 		s.apply(model(2), external)
 		s.awaitReplicas(2, 5)
 		s.awaitCondition(v1beta1.ConditionRoutesReady, HaveField("Status", metav1.ConditionUnknown))
@@ -89,7 +89,7 @@ var _ = Describe("an external autoscaler", func() {
 		s.awaitScale(1, 4, 4)
 
 		By("making it ready")
-		s.setPods(2, peers.Ready())
+		s.setPods(2, fakecluster.Ready())
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitScale(2, 4, 4)
 		s.awaitReplicas(2, 4)
@@ -110,7 +110,7 @@ var _ = Describe("an external autoscaler", func() {
 		s := scaledToFour(ctx)
 		deployment, err := s.deployment(1)
 		Expect(err).NotTo(HaveOccurred())
-		s.journal.Excuse(deployment)
+		s.recorder.Excuse(deployment)
 		s.setScale(0)
 		s.awaitReplicas(1, 0)
 		s.awaitScale(1, 0, 0)

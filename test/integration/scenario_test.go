@@ -29,9 +29,10 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/knative"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
+	"github.com/serinus-io/serinus/internal/testkit/watchrecorder"
 	"github.com/serinus-io/serinus/test/integration/wire"
-	"github.com/serinus-io/serinus/test/journal"
-	"github.com/serinus-io/serinus/test/peers"
 )
 
 const iris = "sklearn-iris"
@@ -41,10 +42,10 @@ type scenario struct {
 	ctx       context.Context
 	namespace string
 	config    *config.Config
-	workloads *peers.Workloads
-	gateway   *peers.Gateway
-	knative   *peers.Knative
-	journal   *journal.Journal
+	workloads *fakecluster.Workloads
+	gateway   *fakecluster.Gateway
+	knative   *fakecluster.Knative
+	recorder  *watchrecorder.Recorder
 	operator  *operator
 	// deferCleanup registers a function to call at the end, in reverse order.
 	deferCleanup func(do func(SpecContext))
@@ -79,7 +80,7 @@ func newNamespace(ctx context.Context) string {
 
 func afterSpec(do func(SpecContext)) { DeferCleanup(do) }
 
-// newScenario starts the journal and the fake controllers of a namespace. The periods in the
+// newScenario starts the recorder and the fake controllers of a namespace. The periods in the
 // operator's configuration are short.
 func newScenario(ctx context.Context, namespace string, deferCleanup func(func(SpecContext)), options ...configOption) *scenario {
 	GinkgoHelper()
@@ -91,9 +92,9 @@ func newScenario(ctx context.Context, namespace string, deferCleanup func(func(S
 	for _, option := range options {
 		option(s.config)
 	}
-	j, err := journal.Start(context.Background(), api, s.namespace)
+	var err error
+	s.recorder, err = watchrecorder.Start(context.Background(), api, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
-	s.journal = j
 	s.deferCleanup(s.finish)
 	s.startFakeControllers()
 	return s
@@ -101,7 +102,7 @@ func newScenario(ctx context.Context, namespace string, deferCleanup func(func(S
 
 func (s *scenario) startFakeControllers() {
 	GinkgoHelper()
-	cluster, err := peers.New(s.ctx, administrator, peers.Options{Namespaces: []string{s.namespace}, Knative: s.isKnative()})
+	cluster, err := fakecluster.NewManaged(administrator, fakecluster.Options{Knative: s.isKnative()}, s.namespace)
 	Expect(err).NotTo(HaveOccurred())
 	s.workloads, s.gateway, s.knative = cluster.Workloads, cluster.Gateway, cluster.Knative
 	ctx, cancel := context.WithCancel(context.Background())
@@ -133,21 +134,27 @@ func (s *scenario) stopOperator() {
 }
 
 func (s *scenario) finish(ctx SpecContext) {
-	defer s.journal.Stop()
+	defer s.recorder.Stop()
 	Expect(api.DeleteAllOf(ctx, &v1beta1.InferenceService{}, client.InNamespace(s.namespace))).To(Succeed())
-	Expect(s.journal.CatchUp(ctx)).To(Succeed())
-	breaches := s.journal.Check()
+	Expect(s.recorder.CatchUp(ctx)).To(Succeed())
+	breaches := s.recorder.Check()
 	if breaches != nil || CurrentSpecReport().Failed() {
-		AddReportEntry("recorded changes", s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+		AddReportEntry("recorded changes", s.recorder.Trace(), ReportEntryVisibilityFailureOrVerbose)
 	}
 	if breaches != nil {
 		Fail("violated rules:\n" + breaches.Error())
 	}
 }
 
-type isvcOption func(*v1beta1.InferenceService)
+// Short names for the edits of the test kit.
+var (
+	percent       = testkit.Percent
+	replicaBounds = testkit.ReplicaBounds
+	annotation    = testkit.Annotation
+	label         = testkit.Label
+)
 
-func model(version int) isvcOption {
+func model(version int) testkit.Edit {
 	return func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor.Model = &v1beta1.ModelSpec{
 			ModelFormat: v1beta1.ModelFormat{Name: "sklearn"},
@@ -158,31 +165,13 @@ func model(version int) isvcOption {
 	}
 }
 
-func percent(p int64) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.CanaryTrafficPercent = &p }
-}
-
-func replicaBounds(minReplicas, maxReplicas int32) isvcOption {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &minReplicas, maxReplicas
-	}
-}
-
-func annotation(key, value string) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value) }
-}
-
-func label(key, value string) isvcOption {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
-}
-
 // apply creates or replaces the InferenceService. Other options than the given ones are removed.
-func (s *scenario) apply(options ...isvcOption) {
+func (s *scenario) apply(options ...testkit.Edit) {
 	GinkgoHelper()
 	Expect(s.tryApply(options...)).To(Succeed())
 }
 
-func (s *scenario) tryApply(options ...isvcOption) error {
+func (s *scenario) tryApply(options ...testkit.Edit) error {
 	want := &v1beta1.InferenceService{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: iris}}
 	for _, option := range options {
 		option(want)
@@ -203,11 +192,11 @@ func (s *scenario) tryApply(options ...isvcOption) error {
 
 func revision(n int) string { return fmt.Sprintf("%s-predictor-%05d", iris, n) }
 
-func (s *scenario) setPods(n int, behavior peers.PodBehavior) {
+func (s *scenario) setPods(n int, behavior fakecluster.PodBehavior) {
 	s.workloads.SetBehavior(types.NamespacedName{Namespace: s.namespace, Name: revision(n) + "-deployment"}, behavior)
 }
 
-func (s *scenario) setGateway(behavior peers.RouteBehavior) {
+func (s *scenario) setGateway(behavior fakecluster.RouteBehavior) {
 	s.gateway.SetBehavior(types.NamespacedName{Namespace: s.namespace}, behavior)
 }
 
@@ -279,7 +268,7 @@ func (s *scenario) awaitRolloutState(state string) {
 // awaitSplitHistory waits until the route has had exactly these splits, in order.
 func (s *scenario) awaitSplitHistory(splits ...string) {
 	GinkgoHelper()
-	Eventually(func() []string { return s.journal.Splits(iris) }).Should(Equal(splits))
+	Eventually(func() []string { return s.recorder.Splits(iris) }).Should(Equal(splits))
 }
 
 func (s *scenario) awaitCondition(conditionType string, matcher gomegatypes.GomegaMatcher) {

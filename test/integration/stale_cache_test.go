@@ -12,7 +12,7 @@ import (
 )
 
 // Under load, watch events arrive late, and each kind has its own stream. An operator with a stale
-// cache must not do harm or report a wrong status. The journal checks this.
+// cache must not do harm or report a wrong status. The recorder checks this.
 var _ = Describe("an operator with a stale cache", func() {
 	for _, resource := range []string{
 		"httproutes", "inferenceservices", "deployments", "services", "controllerrevisions", "endpointslices", "pods",

@@ -190,7 +190,7 @@ func installGateway(ctx context.Context, c client.Client) error {
 	gateway := &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"},
 		Spec: gatewayv1.GatewaySpec{
-			GatewayClassName: "peers",
+			GatewayClassName: "fake",
 			Listeners:        []gatewayv1.Listener{{Name: "http", Port: 80, Protocol: gatewayv1.HTTPProtocolType}},
 		},
 	}

@@ -70,7 +70,7 @@ func (v variant) run(ctx SpecContext) {
 	succeeded := false
 	defer func() {
 		if !succeeded {
-			AddReportEntry(v.name, s.journal.Trace(), ReportEntryVisibilityFailureOrVerbose)
+			AddReportEntry(v.name, s.recorder.Trace(), ReportEntryVisibilityFailureOrVerbose)
 		}
 	}()
 	s.startOperator(wire.New())

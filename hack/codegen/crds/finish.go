@@ -30,10 +30,10 @@ var frameworks = []string{
 // descriptions. An InferenceService contains the fields of a container thirteen times, so there is
 // no room for all.
 const (
-	allLevels       = 100
-	modelLevels     = 2
-	predictorLevels = 1
-	frameworkLevels = 0
+	allLevels           = 100
+	modelLevels         = 2
+	predictorLevels     = 1
+	initContainerLevels = 0
 )
 
 func finish(crd *apiextensionsv1.CustomResourceDefinition, own comments) error {
@@ -60,6 +60,9 @@ func finishPredictor(own comments) func(*schema) error {
 	return func(predictor *schema) error {
 		for name, field := range predictor.Properties {
 			describe(&field, own, levelsOf(name))
+			if slices.Contains(frameworks, name) {
+				forEachChild(&field, dropDescriptions)
+			}
 			predictor.Properties[name] = field
 		}
 		for _, name := range append([]string{"model"}, frameworks...) {
@@ -74,13 +77,11 @@ func finishPredictor(own comments) func(*schema) error {
 }
 
 func levelsOf(predictorField string) int {
-	switch {
-	case predictorField == "initContainers":
-		return frameworkLevels
-	case predictorField == "model":
+	switch predictorField {
+	case "initContainers":
+		return initContainerLevels
+	case "model":
 		return modelLevels
-	case slices.Contains(frameworks, predictorField):
-		return frameworkLevels
 	default:
 		return predictorLevels
 	}
@@ -119,6 +120,11 @@ func acceptKServesStatus(status *schema) error {
 			return add(text, "severity")(conditions.Items.Schema)
 		}, "conditions"),
 	)
+}
+
+func dropDescriptions(s *schema) {
+	s.Description = ""
+	forEachChild(s, dropDescriptions)
 }
 
 func dropDefaults(s *schema) {

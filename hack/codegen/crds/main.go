@@ -5,7 +5,8 @@
 // the annotation of a client-side kubectl apply, and be readable in kubectl explain:
 //
 //   - Descriptions from the project's own types are kept, with each paragraph on one line.
-//     Kubernetes' descriptions are shortened to their first sentence, and removed from legacy fields.
+//     Kubernetes' descriptions are shortened to their first sentence.
+//   - The fields of a legacy predictor field have no descriptions. They are those of model.
 //   - The name of a container that serves a model is optional, in contrast to Kubernetes' type.
 //   - The exponent of a quantity has at most two digits.
 //

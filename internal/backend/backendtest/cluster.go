@@ -33,10 +33,10 @@ type Cluster interface {
 	// CatchUp makes the other controllers react to the writes: pods start and stop, and the gateway
 	// accepts the routes. It reports whether anything changed.
 	CatchUp() bool
-	// SetBroken sets whether the pods of a revision fail to become ready.
-	SetBroken(n rollout.Number, broken bool)
-	// SetDeaf sets whether the gateway is unresponsive and accepts nothing.
-	SetDeaf(deaf bool)
+	// SetFailing sets whether the pods of a revision fail to become ready.
+	SetFailing(n rollout.Number, failing bool)
+	// SetUnresponsive sets whether the gateway is unresponsive and accepts nothing.
+	SetUnresponsive(unresponsive bool)
 	// Instances returns identifiers of the pods of a revision.
 	Instances(n rollout.Number) []string
 
@@ -51,8 +51,8 @@ type Cluster interface {
 	LoseRoute()
 	// TouchRoute changes the object that splits the traffic, but not the split.
 	TouchRoute()
-	// SetRecord replaces the rollout state.
-	SetRecord(text string)
+	// SetRolloutState replaces the rollout state.
+	SetRolloutState(text string)
 	// StealRevision gives an object of a revision another owner. StealRoute does so for the object
 	// that splits the traffic. The returned functions restore the owner.
 	StealRevision(n rollout.Number) (giveBack func())

@@ -8,13 +8,12 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // promote stands for an absent percent.
@@ -38,7 +37,7 @@ func newDriver(t *testing.T, newCluster func(*testing.T) Cluster) *driver {
 		Cluster: newCluster(t),
 		t:       t,
 		policy:  rollout.Policy{DrainPeriod: 30 * time.Second, CapacityHold: 5 * time.Minute, HistoryLimit: 10},
-		now:     time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC),
+		now:     testkit.Start,
 		lost:    map[rollout.Number]bool{},
 	}
 }
@@ -53,7 +52,7 @@ func (p *driver) edit(edit func(*v1beta1.InferenceService)) {
 func (p *driver) apply(model string, percent int64) {
 	p.t.Helper()
 	p.edit(func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		testkit.Image("registry.example.com/" + model)(isvc)
 		isvc.Spec.Predictor.CanaryTrafficPercent = nil
 		if percent != promote {
 			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
@@ -65,15 +64,6 @@ func (p *driver) rollOut(model string, percent int64) {
 	p.t.Helper()
 	p.apply(model, percent)
 	p.settle()
-}
-
-func annotate(key, value string) func(*v1beta1.InferenceService) {
-	return func(isvc *v1beta1.InferenceService) {
-		if isvc.Annotations == nil {
-			isvc.Annotations = map[string]string{}
-		}
-		isvc.Annotations[key] = value
-	}
 }
 
 func (p *driver) isvc() *v1beta1.InferenceService {
@@ -128,7 +118,8 @@ func (p *driver) carryOut(observed Moment, decision rollout.Decision) (backend.O
 		}
 		change.Revision = &backend.RenderedRevision{Hash: target.Hash, Runs: runs}
 	}
-	return observed.Session.Apply(p.t.Context(), change)
+	outcome := observed.Session.Apply(p.t.Context(), change)
+	return outcome, outcome.Err()
 }
 
 func (p *driver) reconcile() (Moment, rollout.Decision, error) {
@@ -145,7 +136,15 @@ func (p *driver) reconcile() (Moment, rollout.Decision, error) {
 // settle reconciles until nothing is left to do, and checks the invariants at each step.
 func (p *driver) settle() {
 	p.t.Helper()
-	p.settleDespite(p.mustApply)
+	Settle(p.t, &p.now, p.Writes, p.CatchUp, func() (time.Time, error) {
+		observed, decision, err := p.reconcile()
+		p.mustApply(err)
+		if err == nil {
+			p.inspect(observed, decision)
+			p.report(decision)
+		}
+		return decision.WakeAt, err
+	})
 }
 
 // mustApply checks the result of a reconciliation. If other controllers write too, a reconciliation
@@ -157,27 +156,22 @@ func (p *driver) mustApply(err error) {
 	}
 }
 
-// settleDespite settles even if some reconciliations fail.
-func (p *driver) settleDespite(judge func(error)) rollout.Decision {
-	p.t.Helper()
+// Settle reconciles, and lets the other controllers catch up, until nothing is left to do. When
+// nothing changes, it moves the clock to the time at which the reconciliation wants to run again.
+func Settle(t *testing.T, now *time.Time, writes func() int, catchUp func() bool, reconcile func() (wakeAt time.Time, err error)) {
+	t.Helper()
 	for range 60 {
-		before := p.Writes()
-		observed, decision, err := p.reconcile()
-		judge(err)
-		if err == nil {
-			p.inspect(observed, decision)
-			p.report(decision)
-		}
-		if p.CatchUp() || p.Writes() > before || err != nil {
+		before := writes()
+		wakeAt, err := reconcile()
+		if catchUp() || writes() > before || err != nil {
 			continue
 		}
-		if decision.WakeAt.IsZero() {
-			return decision
+		if wakeAt.IsZero() {
+			return
 		}
-		p.now = decision.WakeAt
+		*now = wakeAt
 	}
-	p.t.Fatal("it does not settle")
-	return rollout.Decision{}
+	t.Fatal("it does not settle")
 }
 
 // inspect checks the invariants of every moment.

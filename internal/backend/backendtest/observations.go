@@ -8,6 +8,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func statusIsWiped(p *driver) {
@@ -20,7 +21,7 @@ func statusIsWiped(p *driver) {
 }
 
 func observesWorkloads(p *driver) {
-	p.SetBroken(1, true)
+	p.SetFailing(1, true)
 	p.rollOut("v1", promote)
 	observed := p.observe()
 	if got := observed.Revisions[0].Workloads[rollout.Predictor]; got == nil || got.Ready != 0 {
@@ -30,7 +31,7 @@ func observesWorkloads(p *driver) {
 		p.t.Errorf("what loads is %q", state)
 	}
 
-	p.SetBroken(1, false)
+	p.SetFailing(1, false)
 	p.settle()
 	observed = p.observe()
 	if got := observed.Revisions[0].Workloads[rollout.Predictor]; got == nil || got.Ready < 1 || got.Failed || !got.IdleSince.IsZero() {
@@ -56,7 +57,7 @@ func observesWorkloads(p *driver) {
 }
 
 func observesAddresses(p *driver) {
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	addresses := p.observe().Addresses

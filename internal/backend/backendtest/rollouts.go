@@ -10,17 +10,18 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func firstDeployment(p *driver) {
-	p.SetBroken(1, true)
+	p.SetFailing(1, true)
 	p.rollOut("v1", 10)
 	if route := p.observe().Route; route.State != nil || !route.Split.IsEmpty() {
 		p.t.Errorf("before anything is ready, the split is %v and the rollout state %+v", route.Split, route.State)
 	}
 	p.wantRecorded(1)
 
-	p.SetBroken(1, false)
+	p.SetFailing(1, false)
 	p.settle()
 	p.wantSplit(1, 100)
 	p.wantRunning(1)
@@ -31,10 +32,10 @@ func firstDeployment(p *driver) {
 
 func canary(p *driver) {
 	p.rollOut("v1", promote)
-	p.SetBroken(2, true)
+	p.SetFailing(2, true)
 	p.rollOut("v2", 10)
 	p.wantSplit(1, 100)
-	p.SetBroken(2, false)
+	p.SetFailing(2, false)
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
 	p.wantRunning(1, 2)
@@ -70,11 +71,11 @@ func rollback(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", promote)
 	p.wantRunning(2)
-	p.SetBroken(1, true)
+	p.SetFailing(1, true)
 	p.rollOut("v2", 0)
 	p.wantSplit(2, 100) // Until the previous revision is ready again.
 	p.wantRunning(1, 2)
-	p.SetBroken(1, false)
+	p.SetFailing(1, false)
 	p.settle()
 	p.wantSplit(2, 0, 1, 100)
 	if p.rendered != 2 {
@@ -89,11 +90,11 @@ func rollback(p *driver) {
 func supersession(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
-	p.SetBroken(3, true)
+	p.SetFailing(3, true)
 	p.rollOut("v3", 30)
 	p.wantSplit(1, 100)
 	p.wantRunning(1, 3)
-	p.SetBroken(3, false)
+	p.SetFailing(3, false)
 	p.settle()
 	p.wantSplit(3, 30, 1, 70)
 	p.wantRecorded(1, 2, 3)
@@ -102,10 +103,10 @@ func supersession(p *driver) {
 func failingCanary(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
-	p.SetBroken(2, true)
+	p.SetFailing(2, true)
 	p.settle()
 	p.wantSplit(2, 0, 1, 100)
-	p.SetBroken(2, false)
+	p.SetFailing(2, false)
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
 }
@@ -158,7 +159,7 @@ func losses(p *driver) {
 }
 
 func tagging(p *driver) {
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"))
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	observed := p.observe()
@@ -174,10 +175,10 @@ func tagging(p *driver) {
 	}
 	p.wantRunning(2)
 
-	p.SetDeaf(true)
-	p.edit(annotate(v1beta1.AnnotationEnableTagRouting, "false"))
+	p.SetUnresponsive(true)
+	p.edit(testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "false"))
 	p.settle()
-	p.SetDeaf(false)
+	p.SetUnresponsive(false)
 	p.settle()
 	if got := p.observe().Route.Tags; len(got) != 0 {
 		p.t.Errorf("without tags, they lead to %v", got)
@@ -187,14 +188,14 @@ func tagging(p *driver) {
 func stopping(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 20)
-	p.edit(annotate(v1beta1.AnnotationStop, "true"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	p.settle()
 	p.wantRunning()
 	p.wantRecorded(1, 2)
 	if route := p.observe().Route; !route.Split.IsEmpty() || route.State == nil || route.State.Stable != 1 {
 		p.t.Errorf("stopped, the split is %v and the rollout state %+v", route.Split, route.State)
 	}
-	p.edit(annotate(v1beta1.AnnotationStop, "false"))
+	p.edit(testkit.Annotation(v1beta1.AnnotationStop, "false"))
 	p.settle()
 	p.wantSplit(2, 20, 1, 80)
 	p.wantRunning(1, 2)
@@ -204,7 +205,7 @@ func invalidState(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
 	for _, text := range []string{"", "{", "null", `{"stable":2}`} {
-		p.SetRecord(text)
+		p.SetRolloutState(text)
 		if route := p.observe().Route; route.State != nil || route.Split.IsEmpty() {
 			p.t.Errorf("of %q the rollout state is %+v and the split %v", text, route.State, route.Split)
 		}
@@ -219,28 +220,28 @@ func invalidState(p *driver) {
 func unresponsiveGateway(p *driver) {
 	p.rollOut("v1", promote)
 	p.rollOut("v2", 10)
-	p.SetDeaf(true)
+	p.SetUnresponsive(true)
 	p.rollOut("v2", promote)
 	route := p.observe().Route
 	if route.Accepted {
 		p.t.Error("the split counts as accepted")
 	}
 	p.wantRunning(1, 2)
-	p.SetDeaf(false)
+	p.SetUnresponsive(false)
 	p.settle()
 	p.wantSplit(2, 100)
 	p.wantRunning(2)
 }
 
 func written(p *driver) {
-	p.SetBroken(1, true)
+	p.SetFailing(1, true)
 	p.apply("v1", promote)
 	observed := p.observe()
 	got, err := p.carryOut(observed, p.decide(observed))
 	if want := (backend.Outcome{Target: true}); !reflect.DeepEqual(got, want) || err != nil {
 		p.t.Errorf("of a first deployment it has written %+v, want %+v; error is %v", got, want, err)
 	}
-	p.SetBroken(1, false)
+	p.SetFailing(1, false)
 	p.settle()
 	observed = p.observe()
 	got, err = p.carryOut(observed, p.decide(observed))

@@ -14,7 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/config"
 )
 
 // Gateways are the Gateways that routes reference, and their classes. The zero value contains none.
@@ -23,9 +25,39 @@ type Gateways struct {
 	classes  map[gatewayv1.ObjectName]*gatewayv1.GatewayClass
 }
 
-// ReadGateways reads the referenced Gateways and their classes. The references must contain
+// ReadRoutes reads the HTTPRoutes of an InferenceService that have one of the names, and the Gateways
+// that they and the configuration reference. The default reader of Gateways is the store's client.
+func ReadRoutes(
+	ctx context.Context, store *objects.Store, reader client.Reader, isvc *v1beta1.InferenceService, ingress config.Ingress, names ...string,
+) (map[string]*gatewayv1.HTTPRoute, Gateways, error) {
+	var list gatewayv1.HTTPRouteList
+	if err := store.List(ctx, isvc, &list); err != nil {
+		return nil, Gateways{}, err
+	}
+	routes, refs := map[string]*gatewayv1.HTTPRoute{}, ParentRefs(isvc, ingress)
+	for _, route := range objects.Pointers(list.Items) {
+		if !slices.Contains(names, route.Name) {
+			continue
+		}
+		ours, err := objects.IsOwned(isvc, route, RouteKind)
+		if err != nil {
+			return nil, Gateways{}, err
+		}
+		if ours {
+			routes[route.Name] = route
+			refs = append(refs, route.Spec.ParentRefs...)
+		}
+	}
+	if reader == nil {
+		reader = store.Client
+	}
+	gateways, err := readReferenced(ctx, reader, refs...)
+	return routes, gateways, err
+}
+
+// readReferenced reads the referenced Gateways and their classes. The references must contain
 // namespaces.
-func ReadGateways(ctx context.Context, reader client.Reader, refs ...gatewayv1.ParentReference) (Gateways, error) {
+func readReferenced(ctx context.Context, reader client.Reader, refs ...gatewayv1.ParentReference) (Gateways, error) {
 	gateways := Gateways{
 		gateways: map[client.ObjectKey]*gatewayv1.Gateway{}, classes: map[gatewayv1.ObjectName]*gatewayv1.GatewayClass{},
 	}

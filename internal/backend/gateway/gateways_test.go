@@ -15,8 +15,8 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
@@ -24,7 +24,7 @@ func acceptedRoute(changes ...func(*gatewayv1.HTTPRoute)) *gatewayv1.HTTPRoute {
 	route.Spec.ParentRefs = []gatewayv1.ParentReference{externalRef, localRef}
 	route.Spec.Hostnames = []gatewayv1.Hostname{"sklearn-iris.kserve-test.example.com"}
 	route.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
-	route.Status.Parents = gatewaytest.AcceptedBy(route, 3)
+	route.Status.Parents = testkit.AcceptedBy(route, 3)
 	for _, change := range changes {
 		change(route)
 	}
@@ -37,7 +37,7 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 	if err := gatewayv1.Install(scheme); err != nil {
 		t.Fatal(err)
 	}
-	found, err := ReadGateways(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), externalRef, localRef)
+	found, err := readReferenced(t.Context(), fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), externalRef, localRef)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func readGateways(t *testing.T, objects ...client.Object) Gateways {
 }
 
 func externalGateway(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
-	gateway := gatewaytest.NewGateway("kserve-ingress-gateway", 2, "http", "https")
+	gateway := testkit.NewGateway("kserve-ingress-gateway", 2, "http", "https")
 	for _, change := range changes {
 		change(gateway)
 	}
@@ -70,7 +70,7 @@ func failingListener(name string, changes ...func(*gatewayv1.Listener)) func(*ga
 	return func(gateway *gatewayv1.Gateway) {
 		for i := range gateway.Spec.Listeners {
 			if gateway.Spec.Listeners[i].Name == gatewayv1.SectionName(name) {
-				gateway.Status.Listeners[i].Conditions = []metav1.Condition{gatewaytest.Programmed(2, no)}
+				gateway.Status.Listeners[i].Conditions = []metav1.Condition{testkit.Programmed(2, no)}
 				for _, change := range changes {
 					change(&gateway.Spec.Listeners[i])
 				}
@@ -94,9 +94,9 @@ func withHost(host gatewayv1.Hostname) func(*gatewayv1.Listener) {
 func TestRouteNeedsProgrammedGateways(t *testing.T) {
 	acceptedByHTTPOnly := func(route *gatewayv1.HTTPRoute) {
 		route.Status.Parents = []gatewayv1.RouteParentStatus{
-			gatewaytest.ParentStatus(withSection(externalRef, "http"), 3, yes, yes),
-			gatewaytest.ParentStatus(withSection(externalRef, "https"), 3, no, yes),
-			gatewaytest.ParentStatus(localRef, 3, yes, yes),
+			testkit.ParentStatus(withSection(externalRef, "http"), 3, yes, yes),
+			testkit.ParentStatus(withSection(externalRef, "https"), 3, no, yes),
+			testkit.ParentStatus(localRef, 3, yes, yes),
 		}
 	}
 	const (
@@ -112,14 +112,14 @@ func TestRouteNeedsProgrammedGateways(t *testing.T) {
 	}{
 		"the Gateways are not known":                   {},
 		"the Gateway reports nothing":                  {gateways: []client.Object{externalGateway()}},
-		"the Gateway is programmed":                    {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(2, yes)))}},
-		"the Gateway has no controller":                {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(0, unknown)))}},
-		"the Gateway reports no generations":           {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(0, yes)))}},
-		"the Gateway is not programmed":                {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(2, no)))}, want: contradicted, wantSays: `Gateway "kserve-ingress-gateway" in namespace "kserve" reports`},
-		"the Gateway was not, and has been changed":    {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(1, no)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
-		"the Gateway was programmed before its change": {gateways: []client.Object{externalGateway(says(gatewaytest.Programmed(1, yes)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
+		"the Gateway is programmed":                    {gateways: []client.Object{externalGateway(says(testkit.Programmed(2, yes)))}},
+		"the Gateway has no controller":                {gateways: []client.Object{externalGateway(says(testkit.Programmed(0, unknown)))}},
+		"the Gateway reports no generations":           {gateways: []client.Object{externalGateway(says(testkit.Programmed(0, yes)))}},
+		"the Gateway is not programmed":                {gateways: []client.Object{externalGateway(says(testkit.Programmed(2, no)))}, want: contradicted, wantSays: `Gateway "kserve-ingress-gateway" in namespace "kserve" reports`},
+		"the Gateway was not, and has been changed":    {gateways: []client.Object{externalGateway(says(testkit.Programmed(1, no)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
+		"the Gateway was programmed before its change": {gateways: []client.Object{externalGateway(says(testkit.Programmed(1, yes)))}, want: behind, wantSays: `waiting for Gateway "kserve-ingress-gateway" in namespace "kserve" to report`},
 		"the local Gateway is not programmed": {
-			gateways: []client.Object{externalGateway(), localGateway(says(gatewaytest.Programmed(1, no)))}, want: contradicted, wantSays: `Gateway "kserve-local-gateway"`,
+			gateways: []client.Object{externalGateway(), localGateway(says(testkit.Programmed(1, no)))}, want: contradicted, wantSays: `Gateway "kserve-local-gateway"`,
 		},
 		"a listener is not programmed":                  {gateways: []client.Object{externalGateway(failingListener("https"))}, want: contradicted, wantSays: `listener "https" of Gateway "kserve-ingress-gateway"`},
 		"a listener of the host is not":                 {gateways: []client.Object{externalGateway(failingListener("https", withHost("*.example.com")))}, want: contradicted, wantSays: `listener "https"`},
@@ -157,7 +157,7 @@ func TestRouteNeedsProgrammedGateways(t *testing.T) {
 }
 
 func localGateway(changes ...func(*gatewayv1.Gateway)) *gatewayv1.Gateway {
-	gateway := gatewaytest.NewGateway("kserve-local-gateway", 1, "http", "https")
+	gateway := testkit.NewGateway("kserve-local-gateway", 1, "http", "https")
 	for _, change := range changes {
 		change(gateway)
 	}
@@ -173,12 +173,12 @@ func withRoutes(gateway *gatewayv1.Gateway) {
 // TestRefusalByUnprogrammedGateway: it may still serve an earlier generation of the route.
 func TestRefusalByUnprogrammedGateway(t *testing.T) {
 	refused := acceptedRoute(func(route *gatewayv1.HTTPRoute) {
-		route.Status.Parents[0] = gatewaytest.ParentStatus(externalRef, 3, no, yes)
+		route.Status.Parents[0] = testkit.ParentStatus(externalRef, 3, no, yes)
 	})
-	if !readGateways(t, externalGateway(says(gatewaytest.Programmed(2, yes)))).AcceptanceOf(refused).Answered() {
+	if !readGateways(t, externalGateway(says(testkit.Programmed(2, yes)))).AcceptanceOf(refused).Answered() {
 		t.Error("a refusal is no answer")
 	}
-	for _, condition := range []metav1.Condition{gatewaytest.Programmed(2, no), gatewaytest.Programmed(1, yes)} {
+	for _, condition := range []metav1.Condition{testkit.Programmed(2, no), testkit.Programmed(1, yes)} {
 		if readGateways(t, externalGateway(says(condition))).AcceptanceOf(refused).Answered() {
 			t.Errorf("it is answered while the Gateway is %+v", condition)
 		}
@@ -191,7 +191,7 @@ func TestBehindSinceLastChange(t *testing.T) {
 	written := func(after time.Duration, subresource string) metav1.ManagedFieldsEntry {
 		return metav1.ManagedFieldsEntry{Time: new(metav1.NewTime(created.Add(after))), Subresource: subresource}
 	}
-	gateway := Trim(externalGateway(says(gatewaytest.Programmed(1, yes)), func(g *gatewayv1.Gateway) {
+	gateway := Trim(externalGateway(says(testkit.Programmed(1, yes)), func(g *gatewayv1.Gateway) {
 		g.CreationTimestamp = metav1.NewTime(created)
 		g.ManagedFields = []metav1.ManagedFieldsEntry{written(time.Hour, ""), written(time.Minute, ""), written(2*time.Hour, "status")}
 	}))

@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestTimeoutFormat: at most five digits for each unit.
@@ -79,9 +79,9 @@ func TestRequestTimeout(t *testing.T) {
 		"stopped": {class: listed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			class := gatewaytest.NewGatewayClass()
+			class := testkit.NewGatewayClass()
 			if test.class == listed {
-				class = gatewaytest.NewGatewayClass(featureRequestTimeout)
+				class = testkit.NewGatewayClass(featureRequestTimeout)
 			}
 			gateways := readGateways(t, externalGateway(), localGateway(), class)
 			ingress := config.Ingress{RequestTimeout: test.configured}
@@ -98,7 +98,7 @@ func TestRequestTimeout(t *testing.T) {
 func TestTimeoutsNeedAllGateways(t *testing.T) {
 	other := localGateway()
 	other.Spec.GatewayClassName = "other"
-	gateways := readGateways(t, externalGateway(), other, gatewaytest.NewGatewayClass(featureRequestTimeout))
+	gateways := readGateways(t, externalGateway(), other, testkit.NewGatewayClass(featureRequestTimeout))
 	if got := gateways.RequestTimeout(config.Ingress{}, []gatewayv1.ParentReference{externalRef, localRef}, nil, nil); got != nil {
 		t.Errorf("it is %v", *got.Request)
 	}
@@ -109,7 +109,7 @@ func TestTimeoutsNeedAllGateways(t *testing.T) {
 
 // Remarks describe the effective limit if it differs from the route's timeout.
 func TestTimeoutRemarks(t *testing.T) {
-	lists, listsNot := gatewaytest.NewGatewayClass(featureRequestTimeout), gatewaytest.NewGatewayClass()
+	lists, listsNot := testkit.NewGatewayClass(featureRequestTimeout), testkit.NewGatewayClass()
 	for name, test := range map[string]struct {
 		class                *gatewayv1.GatewayClass
 		route                *gatewayv1.HTTPRoute

@@ -8,7 +8,6 @@ package history
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,8 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -68,10 +65,29 @@ func Read(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceServ
 			history.Revisions[n] = revision
 		}
 	}
-	return history, nil
+	return history, history.awaitWritten(ctx, store, isvc)
 }
 
-// Recorded returns the history in the form of an observation.
+// awaitWritten returns [backend.ErrStaleCache] while the cache is behind the creation of a
+// ControllerRevision. Without it, the revision in the status would look like a lost one, and the same
+// spec would get another number.
+func (h History) awaitWritten(ctx context.Context, store *objects.Store, isvc *v1beta1.InferenceService) error {
+	reported := isvc.Status.Components[v1beta1.PredictorComponent].LatestCreatedRevision
+	if n := backend.RevisionNumber(isvc.Name, reported); n != 0 && h.ControllerRevisions[n] == nil {
+		missing := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: isvc.Namespace, Name: reported}}
+		if err := store.AwaitWritten(ctx, missing); err != nil {
+			return err
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(h.ControllerRevisions)) {
+		if err := store.AwaitWritten(ctx, h.ControllerRevisions[n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Entries returns the history in the form of an observation.
 func (h History) Entries() map[rollout.Number]backend.HistoryEntry {
 	all := map[rollout.Number]backend.HistoryEntry{}
 	for n, revision := range h.Revisions {
@@ -103,32 +119,36 @@ type Writer struct {
 	objects.Writer
 }
 
-// Add adds a revision to the history.
-func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.RenderedRevision) error {
+// Add adds a revision to the history. It reports false without an error if the write has to wait
+// because another writer keeps deleting the ControllerRevision.
+func (w Writer) Add(ctx context.Context, n rollout.Number, revision backend.RenderedRevision) (added bool, err error) {
 	stored, err := Encode(w.InferenceService, n, revision)
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = w.Create(ctx, stored)
+	held, err := w.Create(ctx, stored)
 	switch {
+	case held:
+		return false, nil
 	case err == nil:
 		w.Revisions[n] = revision
-		return nil
+		return true, w.Store.NoteWritten(stored)
 	case !apierrors.IsAlreadyExists(err):
-		return fmt.Errorf("creating ControllerRevision %q: %w", stored.Name, err)
+		return false, fmt.Errorf("creating ControllerRevision %q: %w", stored.Name, err)
 	}
 	current, err := w.Lookup(ctx, stored, "ControllerRevision")
 	if err != nil {
-		return err
+		return false, err
 	}
 	if current != objects.Unlabelled {
-		return backend.ErrStaleCache
+		return false, backend.ErrStaleCache
 	}
 	marks, err := w.marksOf(stored, n)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return w.Send(ctx, marks)
+	held, err = w.Send(ctx, marks, current)
+	return !held && err == nil, err
 }
 
 // Amend stores an amendment of a recorded revision. It must be stored before a workload is changed
@@ -144,27 +164,21 @@ func (w Writer) Amend(ctx context.Context, amended *backend.Amended) error {
 	if err != nil {
 		return err
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{objects.AnnotationAmended: string(text)}, "resourceVersion": stored.ResourceVersion,
-	}})
-	if err != nil {
+	held, err := w.PatchMetadata(ctx, stored, map[string]any{"annotations": map[string]string{objects.AnnotationAmended: string(text)}})
+	if held || err != nil {
 		return err
-	}
-	err = w.Store.Client.Patch(ctx, stored, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-	if err != nil {
-		return fmt.Errorf("patching ControllerRevision %q: %w", stored.Name, err)
 	}
 	w.Revisions[n], w.ControllerRevisions[n] = revision, stored
 	return nil
 }
 
 // Repair repairs the metadata of the ControllerRevisions after manual edits.
-func (w Writer) Repair(ctx context.Context) error {
+func (w Writer) Repair(ctx context.Context) []error {
 	var failures []error
 	for _, n := range slices.Sorted(maps.Keys(w.ControllerRevisions)) {
 		failures = append(failures, w.restore(ctx, w.ControllerRevisions[n], n))
 	}
-	return errors.Join(failures...)
+	return failures
 }
 
 func (w Writer) restore(ctx context.Context, stored *appsv1.ControllerRevision, n rollout.Number) error {
@@ -208,11 +222,7 @@ func (w Writer) marksOf(stored *appsv1.ControllerRevision, n rollout.Number) (*u
 	return marks, nil
 }
 
-// Prune deletes the ControllerRevisions of these revisions.
-func (w Writer) Prune(ctx context.Context, numbers []rollout.Number) error {
-	var failures []error
-	for _, n := range numbers {
-		failures = append(failures, w.Delete(ctx, objects.OrNil(w.ControllerRevisions[n])))
-	}
-	return errors.Join(failures...)
+// Prune deletes the ControllerRevision of a revision.
+func (w Writer) Prune(ctx context.Context, n rollout.Number) error {
+	return w.Delete(ctx, objects.OrNil(w.ControllerRevisions[n]))
 }

@@ -71,8 +71,9 @@ func (h History) Retry(n rollout.Number) Retry {
 	return Retry{Tries: tries, NotBefore: notBefore.UTC()}
 }
 
-// NoteRetry stores the backoff of a revision on its ControllerRevision.
-func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) error {
+// NoteRetry stores the backoff of a revision on its ControllerRevision. It reports whether the write
+// has to wait, because another writer keeps removing the backoff.
+func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) (held bool, err error) {
 	stored := w.ControllerRevisions[n].DeepCopy()
 	if stored.Annotations == nil {
 		stored.Annotations = map[string]string{}
@@ -81,8 +82,8 @@ func (w Writer) NoteRetry(ctx context.Context, n rollout.Number, retry Retry) er
 	w.ControllerRevisions[n] = stored
 	marks, err := w.marksOf(stored, n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	marks.SetUID(stored.UID) // Without the resource version, because Repair may just have changed it.
-	return w.Send(ctx, marks)
+	return w.Send(ctx, marks, objects.Labelled)
 }

@@ -14,12 +14,14 @@ import (
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// SaveState stores the rollout state while no object splits the traffic.
-func (w Writer) SaveState(ctx context.Context, state rollout.State) error {
-	saved := &appsv1.ControllerRevision{
+// SaveState stores the rollout state while no object splits the traffic. It returns false if the write
+// has to wait because another writer keeps undoing it.
+func (w Writer) SaveState(ctx context.Context, state rollout.State) (saved bool, err error) {
+	revision := &appsv1.ControllerRevision{
 		ObjectMeta: objects.Meta(w.InferenceService, backend.PredictorName(w.InferenceService.Name), 0),
 		Data:       runtime.RawExtension{Raw: []byte("{}")},
 	}
-	saved.Annotations = map[string]string{objects.AnnotationState: state.Encode()}
-	return w.Apply(ctx, saved, objects.OrNil(w.SavedState), objects.SharedLists)
+	revision.Annotations = map[string]string{objects.AnnotationState: state.Encode()}
+	err = w.Apply(ctx, revision, objects.OrNil(w.SavedState), objects.SharedLists)
+	return err == nil && !w.Held(revision), err
 }

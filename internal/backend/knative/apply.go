@@ -4,10 +4,8 @@
 package knative
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,75 +20,60 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/history"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Apply writes a decision. It skips objects that are already up to date. The operator may stop
-// after any write:
-//
-//  1. The ControllerRevision of a new revision is created first. A later reconciliation adopts it,
-//     so two revisions never share a number.
-//  2. The Knative Service is patched under the resource version that the decision is based on, so a
-//     decision on an old view fails here. The template (to create a revision), the traffic and the
-//     rollout state change in one write. Only revisions that were observed ready get weight.
-//  3. The HTTPRoute of the InferenceService's own host is written. See [writer.writeHostRoute].
-//  4. Revisions that Knative does not take down by itself are retired, and the revision history is
-//     pruned. The decision asks for this only when no route changes. The API server must confirm
-//     that the Knative Service and the spec are still those that were observed.
-func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
-	w := &writer{session: s, Change: change}
-	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Contested: w.outcome.NoteContest}
-	w.history = history.Writer{History: s.observed.History, Writer: w.objects}
-	if err := w.history.Amend(ctx, change.Amended); err != nil {
-		return w.outcome, err
-	}
-	failures := []error{w.create(ctx), w.repairHistory(ctx)}
-	if !s.Installed() {
-		return w.outcome, errors.Join(failures...)
-	}
-	routed := w.writeService(ctx)
-	failures = append(failures, routed, w.protect(ctx), w.retry(ctx), w.renew(ctx), w.writeHostRoute(ctx))
-	if routed == nil {
-		failures = append(failures, w.retire(ctx))
-	}
-	return w.outcome, errors.Join(failures...)
-}
-
+// writer writes one change. It implements [engine.Driver].
 type writer struct {
-	*session
-	backend.Change
-	objects objects.Writer
-	history history.Writer
-	outcome backend.Outcome
+	*engine.Writer
+	*Backend
+	isvc     *v1beta1.InferenceService
+	observed *children
 }
 
-func (w *writer) create(ctx context.Context) error {
-	if !w.Decision.Create || w.Revision == nil {
-		return nil
-	}
-	err := w.history.Add(ctx, w.Decision.Target, *w.Revision)
-	w.outcome.Target = err == nil
-	return err
-}
+// CheckCreate returns nil: the Knative Service creates the revision later.
+func (*writer) CheckCreate() error { return nil }
 
-// repairHistory restores missing ControllerRevisions: those that were deleted, and those of
-// revisions that KServe created.
-func (w *writer) repairHistory(ctx context.Context) error {
-	failures := []error{w.history.Repair(ctx)}
-	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
-		if w.observed.ControllerRevisions[n] == nil && w.observed.knativeRevisions[n].DeletionTimestamp == nil {
-			failures = append(failures, w.history.Add(ctx, n, revisionOf(w.observed.knativeRevisions[n], w.origin(n))))
+// WriteWorkloads does nothing: the template of the Knative Service creates workloads.
+func (*writer) WriteWorkloads(context.Context) {}
+
+// Drain does nothing: Knative records since when no Route names a revision.
+func (*writer) Drain(context.Context, rollout.WorkloadPlan) error { return nil }
+
+// Unrecorded restores revisions from the Knative Revisions, including those that KServe created.
+func (w *writer) Unrecorded() map[rollout.Number]backend.RenderedRevision {
+	unrecorded := map[rollout.Number]backend.RenderedRevision{}
+	for n, revision := range w.observed.knativeRevisions {
+		if w.observed.ControllerRevisions[n] == nil {
+			unrecorded[n] = revisionOf(revision, w.origin(n))
 		}
 	}
-	return errors.Join(failures...)
+	return unrecorded
+}
+
+// WriteRoutes writes the Knative Service and the host route. It also takes the steps that create a
+// failed or outdated revision again.
+func (w *writer) WriteRoutes(ctx context.Context) bool {
+	if !w.Installed() {
+		return false
+	}
+	failures := w.writeService(ctx)
+	w.Fail(failures...)
+	w.protect(ctx)
+	w.retry(ctx)
+	w.Fail(w.renew(ctx))
+	if err := w.writeHostRoute(ctx); err != nil {
+		w.Errors = append(w.Errors, backend.WriteError{Err: err, HostRoute: true})
+	}
+	return len(failures) == 0
 }
 
 // origin returns what a revision without a ControllerRevision was created from, as far as that is
 // known.
 func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
-	if n == w.observation.Current && w.Current != nil {
+	if n == w.Facts.Current && w.Current != nil {
 		return *w.Current
 	}
 	return backend.CurrentRevision{Hash: w.observed.knativeRevisions[n].Annotations[objects.AnnotationHash]}
@@ -99,47 +82,50 @@ func (w *writer) origin(n rollout.Number) backend.CurrentRevision {
 // writeService creates, updates or deletes the Knative Service. A Knative Service cannot send its
 // traffic nowhere, so a stopped InferenceService has none, and a ControllerRevision keeps the
 // rollout state.
-func (w *writer) writeService(ctx context.Context) error {
-	current := w.observed.service
-	if w.Decision.Phase == rollout.Stopped || w.Decision.Phase == rollout.Stopping {
-		return w.stop(ctx)
+func (w *writer) writeService(ctx context.Context) (failures []error) {
+	add := func(err error) {
+		if err != nil {
+			failures = append(failures, err)
+		}
 	}
-	if current == nil {
-		return w.createService(ctx)
+	switch {
+	case w.Decision.Phase == rollout.Stopped || w.Decision.Phase == rollout.Stopping:
+		add(w.stop(ctx))
+		return failures
+	case w.observed.service == nil:
+		add(w.createService(ctx))
+		return failures
 	}
 	desired, creates, err := w.desiredService(ctx)
-	if err != nil && desired == nil {
-		return err
+	add(err)
+	if desired == nil {
+		return failures
 	}
-	failures := []error{err, w.update(ctx, desired, creates)}
-	if w.observed.SavedState != nil && current.Annotations[objects.AnnotationState] != "" {
-		failures = append(failures, w.objects.Delete(ctx, w.observed.SavedState))
-	}
-	return errors.Join(failures...)
-}
-
-// update writes the Knative Service. If the API server refuses the template, the traffic is written
-// without it. Otherwise a rejected canary would keep its share.
-func (w *writer) update(ctx context.Context, desired *servingv1.Service, creates bool) error {
-	err := w.patch(ctx, desired)
+	err = w.patch(ctx, desired)
+	add(err)
 	if creates && backend.IsRefusal(err) {
+		// Without its new template, the traffic is written all the same. Otherwise a rejected canary
+		// would keep its share.
 		desired.Spec.Template = *w.observed.service.Spec.Template.DeepCopy()
-		return errors.Join(err, w.patch(ctx, desired))
+		add(w.patch(ctx, desired))
 	}
-	return err
+	if w.observed.SavedState != nil && w.observed.service.Annotations[objects.AnnotationState] != "" {
+		add(w.Objects.Delete(ctx, w.observed.SavedState))
+	}
+	return failures
 }
 
 func (w *writer) stop(ctx context.Context) error {
 	if state := w.Decision.State; state != nil {
-		if err := w.history.SaveState(ctx, *state); err != nil {
-			return err
+		if saved, err := w.History.SaveState(ctx, *state); err != nil || !saved {
+			return err // The Knative Service has the only other copy of the state.
 		}
-		w.outcome.Route = true
+		w.Route = true
 	}
 	if w.observed.service == nil {
 		return nil
 	}
-	return w.deleteConfirmed(ctx, w.observed.service)
+	return w.DeleteConfirmed(ctx, w.observed.service)
 }
 
 func (w *writer) createService(ctx context.Context) error {
@@ -151,7 +137,7 @@ func (w *writer) createService(ctx context.Context) error {
 	desired := w.withMetadata(&servingv1.Service{ObjectMeta: objects.WithUserLabels(meta, revision.Runs.Template.Labels)})
 	desired.Spec.Template = w.template(n, revision)
 	desired.Spec.Traffic = w.traffic().targets(w.isvc.Name)
-	current, err := w.objects.Lookup(ctx, desired, serviceKind)
+	current, err := w.Objects.Lookup(ctx, desired, serviceKind)
 	if err == nil && current != objects.Absent {
 		err = w.restoreLabels(ctx, desired, current)
 	}
@@ -161,13 +147,16 @@ func (w *writer) createService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.Client.Create(ctx, desired, client.FieldOwner(backend.FieldOwner), strict); err != nil {
-		if apierrors.IsAlreadyExists(err) {
-			return backend.ErrStaleCache
-		}
+	held, err := w.Objects.Create(ctx, desired, strict)
+	switch {
+	case held:
+		return nil
+	case apierrors.IsAlreadyExists(err):
+		return backend.ErrStaleCache
+	case err != nil:
 		return w.explain(fmt.Errorf("creating Knative Service %q: %w", desired.Name, err), n)
 	}
-	w.outcome.Route = w.Decision.State != nil
+	w.Route = w.Decision.State != nil
 	return w.NoteWritten(desired)
 }
 
@@ -175,16 +164,8 @@ func (w *writer) createService(ctx context.Context) error {
 // label is missing.
 func (w *writer) restoreLabels(ctx context.Context, desired *servingv1.Service, current objects.Ownership) error {
 	if current == objects.Unlabelled {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": desired.Labels}})
-		if err != nil {
+		if _, err := w.Objects.PatchMetadata(ctx, desired.DeepCopy(), map[string]any{"labels": desired.Labels}); err != nil {
 			return err
-		}
-		label := []operation{{"add", "/metadata/labels", desired.Labels}}
-		err = w.repeat(ctx, serviceKind, desired, label, func() (string, error) {
-			return "", w.Client.Patch(ctx, desired.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-		})
-		if err != nil {
-			return fmt.Errorf("labelling Knative Service %q: %w", desired.Name, err)
 		}
 	}
 	return backend.ErrStaleCache
@@ -227,7 +208,7 @@ func (w *writer) pointTemplateAtStable(desired *servingv1.Service) bool {
 	}) {
 		return false
 	}
-	knativeRevision, revision := w.observed.knativeRevisions[state.Stable], w.history.Revisions[state.Stable]
+	knativeRevision, revision := w.observed.knativeRevisions[state.Stable], w.History.Revisions[state.Stable]
 	if knativeRevision == nil || revision.Hash == "" {
 		return false
 	}
@@ -278,7 +259,7 @@ func (w *writer) nextToCreate() (n rollout.Number, revision backend.RenderedRevi
 		if plan.Action != rollout.Run || w.observed.knativeRevisions[plan.Revision] != nil || missing && plan.Revision != first {
 			continue
 		}
-		if recorded, known := w.history.Revisions[plan.Revision]; known {
+		if recorded, known := w.History.Revisions[plan.Revision]; known {
 			n, revision, missing = plan.Revision, recorded, true
 		}
 	}
@@ -340,95 +321,62 @@ func (w *writer) patch(ctx context.Context, desired *servingv1.Service) error {
 	current := w.observed.service
 	operations := difference(current, desired)
 	if len(operations) == 0 {
-		w.outcome.Route = w.Decision.State != nil
+		w.Route = w.Decision.State != nil
 	}
-	return w.repeat(ctx, serviceKind, current, operations, func() (string, error) { return w.send(ctx, desired, operations) })
+	patched := desired.DeepCopy()
+	_, err := w.Objects.Write(ctx, objects.Attempt{
+		Object: current, Content: contentOf(operations),
+		Write: func() error { return w.send(ctx, patched, operations) },
+		Undone: func(ctx context.Context) (field, writer string) {
+			path := pathOf(operations[0])
+			if len(difference(patched, desired)) > 0 {
+				return strings.Join(path, "."), objects.Admission
+			}
+			return strings.Join(path, "."), w.OtherWriter(ctx, current, path)
+		},
+	})
+	return err
 }
 
-// send patches the Knative Service. It returns which writer has changed the patched fields, as far
-// as the response shows it.
-func (w *writer) send(ctx context.Context, desired *servingv1.Service, operations []operation) (writer string, err error) {
-	current := w.observed.service
+// send patches the Knative Service and stores the resulting object.
+func (w *writer) send(ctx context.Context, patched *servingv1.Service, operations []operation) error {
+	current, n := w.observed.service, backend.RevisionNumber(w.isvc.Name, patched.Spec.Template.Name)
 	// An old resource version makes the API server reject the whole patch as a conflict.
 	patch, err := json.Marshal(append(operations, operation{"replace", "/metadata/resourceVersion", current.ResourceVersion}))
 	if err != nil {
-		return "", err
+		return err
 	}
-	patched := desired.DeepCopy()
 	err = w.Client.Patch(ctx, patched, client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(backend.FieldOwner), strict)
 	if err != nil {
-		return "", w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), backend.RevisionNumber(w.isvc.Name, desired.Spec.Template.Name))
+		return w.explain(fmt.Errorf("patching Knative Service %q: %w", current.Name, err), n)
 	}
-	w.outcome.Route = w.Decision.State != nil
-	if err := w.NoteWritten(patched); err != nil {
-		return "", err
-	}
-	if len(difference(patched, desired)) > 0 {
-		return objects.Admission, nil
-	}
-	return "", nil
-}
-
-// repeat changes an object of Knative's, unless another writer has undone the same change too
-// often. An empty change is not written.
-func (w *writer) repeat(
-	ctx context.Context, kind string, object client.Object, change []operation, write func() (writer string, err error),
-) error {
-	target := objects.Target{Kind: kind, ObjectKey: client.ObjectKeyFromObject(object)}
-	return w.objects.Repeat(ctx, target, contentOf(change), func() (objects.FindWriter, error) {
-		other, err := write()
-		return func(ctx context.Context) backend.Contest {
-			path := strings.Split(strings.TrimPrefix(change[0].Path, "/"), "/")
-			for i := range path {
-				path[i] = unescaped(path[i])
-			}
-			return backend.Contest{
-				Kind: kind, Name: object.GetName(), Field: strings.Join(path, "."),
-				Writer: cmp.Or(other, w.OtherWriter(ctx, object, path)),
-			}
-		}, err
-	})
+	w.Route = w.Decision.State != nil
+	return w.NoteWritten(patched)
 }
 
 // protect marks the revisions in the history as no-gc. Revisions that we create already carry the
 // annotation.
-func (w *writer) protect(ctx context.Context) error {
-	var failures []error
+func (w *writer) protect(ctx context.Context) {
 	for _, n := range slices.Sorted(maps.Keys(w.observed.knativeRevisions)) {
 		revision := w.observed.knativeRevisions[n]
 		if revision.Annotations[serving.RevisionPreservedAnnotationKey] == "" && !slices.Contains(w.Decision.Prune, n) {
-			failures = append(failures, w.mark(ctx, revision, map[string]any{
+			w.Fail(w.mark(ctx, revision, map[string]any{
 				"annotations": map[string]any{serving.RevisionPreservedAnnotationKey: "true"},
 			}))
 		}
 	}
-	return errors.Join(failures...)
 }
 
 func (w *writer) mark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
-	change := []operation{{"add", "/metadata", maps.Clone(metadata)}}
-	return w.repeat(ctx, revisionKind, revision, change, func() (string, error) { return "", w.sendMark(ctx, revision, metadata) })
-}
-
-func (w *writer) sendMark(ctx context.Context, revision *servingv1.Revision, metadata map[string]any) error {
-	metadata["resourceVersion"] = revision.ResourceVersion
-	patch, err := json.Marshal(map[string]any{"metadata": metadata})
-	if err != nil {
-		return err
-	}
-	err = w.Client.Patch(ctx, revision.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-	if err != nil {
-		return fmt.Errorf("marking Revision %q: %w", revision.Name, err)
-	}
-	return nil
+	_, err := w.Objects.PatchMetadata(ctx, revision.DeepCopy(), metadata)
+	return err
 }
 
 // retry deletes revisions that Knative has given up, so that they are created again. Knative never
 // retries by itself, so a canary that ran out of memory once would never get its share. The backoff
 // is stored on the ControllerRevision and survives both the Knative Revision and a restart of the
 // operator.
-func (w *writer) retry(ctx context.Context) error {
-	var failures []error
+func (w *writer) retry(ctx context.Context) {
 	for _, plan := range w.Decision.Workloads {
 		n := plan.Revision
 		if plan.Action != rollout.Run || !w.observed.isGivenUp(n) || w.observed.ControllerRevisions[n] == nil {
@@ -438,54 +386,30 @@ func (w *writer) retry(ctx context.Context) error {
 		if last.Waits(w.observed.now) {
 			continue
 		}
-		if err := w.history.NoteRetry(ctx, n, last.Next(w.observed.now)); err != nil {
-			failures = append(failures, err)
-			continue
+		held, err := w.History.NoteRetry(ctx, n, last.Next(w.observed.now))
+		if err == nil && !held {
+			err = w.deleteRevision(ctx, n)
 		}
-		failures = append(failures, w.deleteConfirmed(ctx, w.observed.knativeRevisions[n]))
+		w.Fail(err)
 	}
-	return errors.Join(failures...)
 }
 
-// retire takes down revisions that Knative does not; see [writer.scaleDown]. A ControllerRevision
-// is pruned only after the Knative Revision is gone. Otherwise the Knative Revision would be
-// recorded again.
-func (w *writer) retire(ctx context.Context) error {
-	var failures []error
-	for _, plan := range w.Decision.Workloads {
-		switch plan.Action {
-		case rollout.Run, rollout.AwaitRoute, rollout.Drain:
-		case rollout.ScaleDown:
-			failures = append(failures, w.scaleDown(ctx, plan.Revision))
-		case rollout.Delete:
-			failures = append(failures, w.deleteRevision(ctx, plan.Revision))
-		}
-	}
-	var gone []rollout.Number
-	for _, n := range w.Decision.Prune {
-		if w.observed.knativeRevisions[n] == nil {
-			gone = append(gone, n)
-		}
-		failures = append(failures, w.deleteRevision(ctx, n))
-	}
-	return errors.Join(append(failures, w.history.Prune(ctx, gone))...)
-}
-
-// scaleDown scales down a drained revision. Knative's own autoscaler does so once no Route names
-// the revision. But it treats a revision that was never routed as pending, and a
+// ScaleDown scales down a drained revision. Knative's own autoscaler does so once no Route names the
+// revision. But it treats a revision that was never routed as pending, and a
 // HorizontalPodAutoscaler cannot scale to zero.
-func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
+func (w *writer) ScaleDown(ctx context.Context, plan rollout.WorkloadPlan) error {
+	n := plan.Revision
 	revision := w.observed.knativeRevisions[n]
 	if revision == nil {
 		return nil
 	}
 	if w.observed.isScaledByHPA(n) {
-		return w.deleteRevision(ctx, n) // Only once the template does not name it: see [writer.pointTemplateAtStable].
+		return w.Delete(ctx, n) // Only once the template does not name it: see [writer.pointTemplateAtStable].
 	}
 	if revision.GetRoutingState() == servingv1.RoutingStateReserve {
 		return nil
 	}
-	if err := w.Confirm(ctx, w.isvc, w.observed.service); err != nil {
+	if err := w.Confirm(ctx); err != nil {
 		return err
 	}
 	return w.mark(ctx, revision, map[string]any{
@@ -496,21 +420,21 @@ func (w *writer) scaleDown(ctx context.Context, n rollout.Number) error {
 	})
 }
 
-// deleteRevision deletes a Knative Revision, unless the template names it: Knative would create it
-// again at once.
-func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
-	revision := w.observed.knativeRevisions[n]
-	if revision == nil || w.observed.templateNames(w.isvc, n) {
+// Delete deletes a Knative Revision, unless the template names it: Knative would create it again at
+// once.
+func (w *writer) Delete(ctx context.Context, n rollout.Number) error {
+	if w.observed.knativeRevisions[n] == nil || w.observed.templateNames(w.isvc, n) {
 		return nil
 	}
-	return w.deleteConfirmed(ctx, revision)
+	return w.deleteRevision(ctx, n)
 }
 
-// deleteConfirmed deletes an object after confirming that the decision is based on the current
-// state.
-func (w *writer) deleteConfirmed(ctx context.Context, object client.Object) error {
-	if err := w.Confirm(ctx, w.isvc, w.observed.service); err != nil {
+func (w *writer) deleteRevision(ctx context.Context, n rollout.Number) error {
+	if err := w.Confirm(ctx); err != nil {
 		return err
 	}
-	return w.objects.Delete(ctx, object)
+	return w.Objects.DeleteChild(ctx, w.observed.knativeRevisions[n])
 }
+
+// Remains reports whether there is a Knative Revision, which also exists while it runs nothing.
+func (w *writer) Remains(n rollout.Number) bool { return w.observed.knativeRevisions[n] != nil }

@@ -22,8 +22,9 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 func TestAChangeOfPercentIsOneWrite(t *testing.T) {
@@ -61,10 +62,10 @@ func TestRejectedRevisionStaysAtZero(t *testing.T) {
 	u.rollOut("v2", 20)
 	u.rollOut("v2", 0)
 	u.wantTraffic("2:0 1:100")
-	u.broken[3] = true
+	u.setFailing(3, true)
 	u.rollOut("v3", 20)
 	u.wantTraffic("1:100")
-	u.broken[3] = false
+	u.setFailing(3, false)
 	u.settle()
 	u.wantTraffic("3:20 1:80")
 }
@@ -77,13 +78,13 @@ func TestPreviousRevisionIsReadyBeforeTraffic(t *testing.T) {
 	if u.replicas(1) != 0 {
 		t.Fatalf("the old revision has %d pods", u.replicas(1))
 	}
-	u.broken[1] = true
+	u.setFailing(1, true)
 	u.rollOut("v2", 0)
 	u.wantTraffic("2:100 1:0")
 	if u.replicas(1) != 1 {
 		t.Errorf("the revision to return to has %d pods", u.replicas(1))
 	}
-	u.broken[1] = false
+	u.setFailing(1, false)
 	u.settle()
 	u.wantTraffic("2:0 1:100")
 }
@@ -93,7 +94,7 @@ func TestPreviousRevisionIsReadyBeforeTraffic(t *testing.T) {
 // are ready.
 func TestTerminatingRevisionIsNamedBeforeTraffic(t *testing.T) {
 	for name, seen := range map[string]func(*servingv1.Revision){
-		"seen":         func(r *servingv1.Revision) { r.SetRoutingState(servingv1.RoutingStateReserve, start) },
+		"seen":         func(r *servingv1.Revision) { r.SetRoutingState(servingv1.RoutingStateReserve, testkit.Start) },
 		"not yet seen": func(*servingv1.Revision) {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,13 +103,12 @@ func TestTerminatingRevisionIsNamedBeforeTraffic(t *testing.T) {
 			u.rollOut("v2", 10)
 			u.apply("v2", promote)
 			_, _, err := u.reconcile()
-			u.must(err)
-			service := u.service()
-			u.route(service)
-			knativetest.Edit(u.driver(), "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
+			u.Must(err)
+			u.step()
+			testkit.EditObject(u.Objects, "sklearn-iris-predictor-00001", &servingv1.Revision{}, seen)
 			u.apply("v2", 0)
 			_, _, err = u.reconcile()
-			u.must(err)
+			u.Must(err)
 			if u.replicas(1) != 1 {
 				t.Fatalf("it has %d pods already", u.replicas(1))
 			}
@@ -125,12 +125,12 @@ func TestFailedCanaryIsLeftOutOfTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
 	u.rollOut("v2", 10)
-	u.failed[2] = true
-	u.knative()
+	u.setPods(2, fakecluster.Crash(1, "no such model"))
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("1:100")
-	u.failed[2] = false
-	u.knative()
+	u.setPods(2, fakecluster.Ready())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 }
@@ -140,19 +140,19 @@ func TestFailedCanaryIsLeftOutOfTraffic(t *testing.T) {
 func TestMinReplicasBeforeTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.maxReady[2] = 2
+	u.setPods(2, fakecluster.ReadyUpTo(2))
 	u.rollOut("v2", 10, atLeast(3))
 	if !u.revision(2).IsReady() {
 		t.Fatal("Knative does not call it ready")
 	}
 	u.wantTraffic("1:100")
-	delete(u.maxReady, 2)
-	u.knative()
+	u.setPods(2, fakecluster.Ready())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 
-	u.maxReady[2] = 1 // It has a share and keeps it.
-	u.knative()
+	u.setPods(2, fakecluster.ReadyUpTo(1)) // It has a share and keeps it.
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 }
@@ -160,19 +160,19 @@ func TestMinReplicasBeforeTraffic(t *testing.T) {
 // Knative scales down a revision that no Route names. Under load, its PodAutoscaler learns seconds
 // later that a Route names the revision again, and scales it down in the meantime.
 func TestActiveAutoscalerBeforeTraffic(t *testing.T) {
-	for name, behind := range map[string]lag{"it has not heard": unheard, "it has yet to act on it": undone} {
+	for name, behind := range map[string]fakecluster.RevisionBehavior{"it has not heard": fakecluster.Uninformed(), "it has yet to act on it": fakecluster.Inactive()} {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
 			u.rollOut("v2", promote)
-			u.lag[1] = behind
+			u.setRevision(1, behind)
 			u.rollOut("v2", 0)
 			if u.replicas(1) != 1 || !u.revision(1).Status.GetCondition(servingv1.RevisionConditionActive).IsTrue() {
 				t.Fatal("Knative does not call it active")
 			}
 			u.wantTraffic("2:100 1:0")
-			delete(u.lag, 1)
-			u.knative()
+			u.setRevision(1, fakecluster.Running())
+			u.catchUp()
 			u.settle()
 			u.wantTraffic("2:0 1:100")
 		})
@@ -184,7 +184,7 @@ func TestColdRevisionGetsTraffic(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, atLeast(0))
 	u.rollOut("v2", promote, atLeast(0))
-	u.broken[1] = true // The test would hang if it waited for the revision.
+	u.setFailing(1, true) // The test would hang if it waited for the revision.
 	u.rollOut("v2", 0, atLeast(0))
 	u.wantTraffic("2:0 1:100")
 }
@@ -192,7 +192,9 @@ func TestColdRevisionGetsTraffic(t *testing.T) {
 // A canary that is scaled to zero keeps its share while Knative scales it from and to zero. It
 // loses the share if a pod loses its readiness.
 func TestColdRevisionKeepsItsShareWhileStarting(t *testing.T) {
-	at := func(seconds int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)) }
+	at := func(seconds int) metav1.Time {
+		return metav1.NewTime(testkit.Start.Add(time.Duration(seconds) * time.Second))
+	}
 	pod := func(ready corev1.ConditionStatus, since int, edits ...func(*corev1.Pod)) *corev1.Pod {
 		pod := &corev1.Pod{Status: corev1.PodStatus{
 			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: ready, LastTransitionTime: at(since)}},
@@ -236,7 +238,7 @@ func TestColdRevisionKeepsItsShareWhileStarting(t *testing.T) {
 			service.Status.Traffic = service.Spec.Traffic
 			observed := &children{
 				service: service, knativeRevisions: map[rollout.Number]*servingv1.Revision{2: revision},
-				pods: map[rollout.Number][]*corev1.Pod{2: test.pods}, now: start.Add(test.after),
+				pods: map[rollout.Number][]*corev1.Pod{2: test.pods}, now: testkit.Start.Add(test.after),
 			}
 			if got := observed.capacity(u.isvc(), 2); got != test.want {
 				t.Errorf("its capacity is %d, want %d", got, test.want)
@@ -249,11 +251,11 @@ func TestColdRevisionKeepsItsShareWhileStarting(t *testing.T) {
 func TestNeverRoutedRevisionScalesDown(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.broken[2] = true
+	u.setFailing(2, true)
 	u.rollOut("v2", 10)
 	u.rollOut("v3", 10)
 	u.wantTraffic("3:10 1:90")
-	u.broken[2] = false
+	u.setFailing(2, false)
 	u.settle()
 	if u.replicas(2) > 0 {
 		t.Errorf("the superseded revision has %d pods", u.replicas(2))
@@ -270,7 +272,7 @@ func TestHPARevisionIsDeletedAndRestored(t *testing.T) {
 		t.Fatalf("its class is %q", class)
 	}
 	u.rollOut("v2", promote, byCPU)
-	if u.has("sklearn-iris-predictor-00001", &servingv1.Revision{}) {
+	if u.Has("sklearn-iris-predictor-00001", &servingv1.Revision{}) {
 		t.Error("the old revision is still there")
 	}
 	u.rollOut("v2", 0, byCPU)
@@ -290,7 +292,7 @@ func TestReplicaBoundsCreateARevision(t *testing.T) {
 // Knative enforces the concurrency, the timeout and the initial scale.
 func TestRequestLimits(t *testing.T) {
 	u := newUser(t)
-	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+	testkit.EditObject(u.Objects, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Annotations = map[string]string{autoscaling.InitialScaleAnnotationKey: "2"}
 	})
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
@@ -332,13 +334,13 @@ func TestTrafficChangesDespiteRefusedTemplate(t *testing.T) {
 	u.rollOut("v2", 10)
 	refusal := apierrors.NewBadRequest(`admission webhook "validation.webhook.serving.knative.dev" denied the request: ` +
 		"validation failed: must not set the field(s): spec.template.spec.initContainers")
-	u.refuseTemplates = refusal
+	u.refuseTemplates(refusal)
 	u.apply("v3", 20)
 	_, _, err := u.reconcile()
 	if !errors.Is(err, refusal) || !strings.Contains(err.Error(), `kubectl patch configmap -n knative-serving config-features`) {
 		t.Errorf("error is %v", err)
 	}
-	u.knative()
+	u.catchUp()
 	u.wantTraffic("1:100")
 }
 
@@ -353,11 +355,11 @@ func TestAdoptionFromKServe(t *testing.T) {
 		LatestRolledoutRevision: "sklearn-iris-predictor-00001",
 	})
 	u.apply("v2", 10)
-	before, template := u.driver().Pods(), u.service().Spec.Template
+	before, template := u.Pods(), u.service().Spec.Template
 	u.settle()
 
 	u.wantTraffic("2:10 1:90")
-	if after := u.driver().Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
+	if after := u.Pods(); len(after) != len(before) || after[0].UID != before[0].UID || after[1].UID != before[1].UID {
 		t.Error("the pods are others")
 	}
 	service := u.service()
@@ -397,15 +399,15 @@ func TestStaleStatusMovesNoTraffic(t *testing.T) {
 			service := u.service()
 			original := service.Status.DeepCopy()
 			late(service)
-			u.must(u.server.Status().Update(t.Context(), service))
-			before := len(u.writes)
+			u.Must(u.server.Status().Update(t.Context(), service))
+			before := len(u.server.Writes)
 			observed, decision, err := u.reconcile()
-			if err != nil || observed.Route.Accepted || decision.Programmed || len(u.writes) > before {
-				t.Errorf("accepted: %t, programmed: %t, wrote %v, %v", observed.Route.Accepted, decision.Programmed, u.writes[before:], err)
+			if err != nil || observed.Route.Accepted || decision.Programmed || len(u.server.Writes) > before {
+				t.Errorf("accepted: %t, programmed: %t, wrote %v, %v", observed.Route.Accepted, decision.Programmed, u.server.Writes[before:], err)
 			}
 			service = u.service()
 			service.Status = *original
-			u.must(u.server.Status().Update(t.Context(), service))
+			u.Must(u.server.Status().Update(t.Context(), service))
 		})
 	}
 }
@@ -425,12 +427,12 @@ func TestRevisionFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.broken[2] = true
+			u.setFailing(2, true)
 			u.rollOut("v2", 10)
 			knativeRevision := u.revision(2)
 			test.condition.Status = corev1.ConditionFalse
 			knativeRevision.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse}, test.condition}
-			u.must(u.server.Status().Update(t.Context(), knativeRevision))
+			u.Must(u.server.Status().Update(t.Context(), knativeRevision))
 			observed := u.observe()
 			failure := observed.Details[2].Failure
 			if failure == nil || failure.Reason != test.want || !strings.Contains(failure.Message, test.says) ||
@@ -447,11 +449,11 @@ func TestRevisionFailures(t *testing.T) {
 // TestPrematureFailures expects progress for a pod that waits for a node or for quota, or that has
 // exited once.
 func TestPrematureFailures(t *testing.T) {
-	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start)}
+	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(testkit.Start)}
 	waits := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 Insufficient cpu."}
 	knativeRevision := func() *servingv1.Revision {
 		revision := &servingv1.Revision{}
-		revision.CreationTimestamp = metav1.NewTime(start)
+		revision.CreationTimestamp = metav1.NewTime(testkit.Start)
 		revision.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: "10m0s"}
 		return revision
 	}
@@ -484,7 +486,7 @@ func TestPrematureFailures(t *testing.T) {
 				Revisions: []rollout.Revision{{Number: 2, Workloads: rollout.WorkloadsOf(&rollout.Workload{Failed: detail.Failure != nil})}},
 				Details:   map[rollout.Number]backend.RevisionStatus{2: detail},
 			}
-			observed, _ = observed.Expire(start.Add(test.after))
+			observed, _ = observed.Expire(testkit.Start.Add(test.after))
 			got, reason := observed.Details[2], ""
 			if got.Failure != nil {
 				reason = got.Failure.Reason
@@ -504,8 +506,8 @@ func TestWithoutKnativeOnlyHistoryIsWritten(t *testing.T) {
 	if err != nil || observed.RouteStatus.Reason != reasonNotInstalled {
 		t.Errorf("reason is %q, error is %v", observed.RouteStatus.Reason, err)
 	}
-	if len(u.writes) != 1 || u.writes[0].kind != "ControllerRevision" {
-		t.Errorf("it has written %v", u.writes)
+	if len(u.server.Writes) != 1 || u.server.Writes[0].Kind != "ControllerRevision" {
+		t.Errorf("it has written %v", u.server.Writes)
 	}
 	u.backend.Installed = func() bool { return true }
 	u.settle()

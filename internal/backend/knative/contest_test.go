@@ -12,8 +12,8 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestContestedKnativeService expects growing pauses for the contested content, and none for other
@@ -30,25 +30,25 @@ func TestContestedKnativeService(t *testing.T) {
 			u := newUser(t)
 			u.backend.Now = func() time.Time { return u.now }
 			u.rollOut("v1", promote)
-			change := func() { knativetest.Edit(u.driver(), serviceName, &servingv1.Service{}, test.change) }
+			change := func() { testkit.EditObject(u.Objects, serviceName, &servingv1.Service{}, test.change) }
 			change()
-			u.intercept = func(w write, do func() error) error {
+			u.server.Intercept = func(w write, do func() error) error {
 				err := do()
-				if err == nil && w.kind == "Service" {
+				if err == nil && w.Kind == "Service" {
 					change()
 				}
 				return err
 			}
-			before := len(u.writes)
+			before := len(u.server.Writes)
 			var contests []backend.Contest
 			for range 60 {
 				_, _, outcome, err := u.carryOut()
-				u.must(err)
+				u.Must(err)
 				contests = outcome.Contests
 				u.now = u.now.Add(time.Second)
 			}
-			if n := len(u.writes) - before; n < 5 || n > 11 {
-				t.Errorf("it has written %d times in a minute: %v", n, u.writes[before:])
+			if n := len(u.server.Writes) - before; n < 5 || n > 11 {
+				t.Errorf("it has written %d times in a minute: %v", n, u.server.Writes[before:])
 			}
 			if len(contests) != 1 || contests[0].Kind != serviceKind || contests[0].Field != test.field {
 				t.Errorf("it reports %+v", contests)
@@ -60,17 +60,17 @@ func TestContestedKnativeService(t *testing.T) {
 func TestForeignHistoryAnnotationsCostOneWrite(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	knativetest.Edit(u.driver(), backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) {
+	testkit.EditObject(u.Objects, backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) {
 		r.Annotations[objects.OwnPrefix+"note"] = "x"
 	})
 	u.settle()
-	before := len(u.writes)
+	before := len(u.server.Writes)
 	for range 5 {
 		_, _, err := u.reconcile()
-		u.must(err)
+		u.Must(err)
 	}
-	if n := len(u.writes) - before; n > 0 {
-		t.Errorf("%d writes of a settled InferenceService: %v", n, u.writes[before:])
+	if n := len(u.server.Writes) - before; n > 0 {
+		t.Errorf("%d writes of a settled InferenceService: %v", n, u.server.Writes[before:])
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func TestContract(t *testing.T) {
@@ -29,42 +30,41 @@ func TestContract(t *testing.T) {
 }
 
 type contractCluster struct {
-	knativetest.Hands
+	knativetest.Driver
 	c *cluster
 }
 
-func newContractCluster(c *cluster) contractCluster { return contractCluster{Hands: c.driver(), c: c} }
+func newContractCluster(c *cluster) contractCluster { return contractCluster{c.Driver, c} }
 
 func (h contractCluster) Backend() backendtest.Backend                { return h.c.backend }
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
-func (h contractCluster) CatchUp() bool                               { return h.c.knative() }
-func (h contractCluster) SetDeaf(unresponsive bool)                   { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int                                 { return len(h.c.writes) }
+func (h contractCluster) CatchUp() bool                               { return h.c.catchUp() }
+func (h contractCluster) Writes() int                                 { return len(h.c.server.Writes) }
+
+func (h contractCluster) SetUnresponsive(unresponsive bool) {
+	if unresponsive {
+		h.c.controllers.Knative.Stop(namespace)
+	} else {
+		h.c.controllers.Knative.Start(namespace)
+	}
+}
 
 func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
-	knativetest.Edit(h.Hands, isvcName, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
+	testkit.EditObject(h.Objects, isvcName, &v1beta1.InferenceService{}, func(stored *v1beta1.InferenceService) {
 		stored.Spec, stored.Labels, stored.Annotations = isvc.Spec, isvc.Labels, isvc.Annotations
 		stored.Generation++
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.broken[n] = broken }
+func (h contractCluster) SetFailing(n rollout.Number, failing bool) { h.c.setFailing(n, failing) }
 
-func (h contractCluster) FailWrite(number int, err error) {
-	h.c.intercept = func(_ write, do func() error) error {
-		number--
-		if number == 0 {
-			return err
-		}
-		return do()
-	}
-}
+func (h contractCluster) FailWrite(number int, err error) { h.c.server.FailWrite(number, err) }
 
 func (h contractCluster) LoseWorkload(n rollout.Number) {
-	h.c.remove(backend.RevisionName(isvcName, n), &servingv1.Revision{})
+	h.c.Remove(backend.RevisionName(isvcName, n), &servingv1.Revision{})
 }
 
 func (h contractCluster) LoseRoute() {
-	h.c.remove(serviceName, &servingv1.Service{})
-	h.c.collectGarbage()
+	h.c.Remove(serviceName, &servingv1.Service{})
+	h.c.step()
 }

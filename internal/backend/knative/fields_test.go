@@ -270,14 +270,15 @@ func TestRefusalsNameUserFields(t *testing.T) {
 		t.Run(refusal, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.refuseTemplates = apierrors.NewBadRequest(refusal)
+			refused := apierrors.NewBadRequest(refusal)
+			u.refuseTemplates(refused)
 			u.apply("v2", promote, func(isvc *v1beta1.InferenceService) {
 				isvc.Spec.Predictor.Affinity, isvc.Spec.Predictor.HostNetwork = &corev1.Affinity{}, true
 				isvc.Spec.Predictor.Containers[0].WorkingDir = "/a"
 				isvc.Spec.Predictor.Containers[0].SecurityContext = &corev1.SecurityContext{}
 			})
 			_, _, err := u.reconcile()
-			if !errors.Is(err, u.refuseTemplates) || !backend.IsRefusal(err) {
+			if !errors.Is(err, refused) || !backend.IsRefusal(err) {
 				t.Fatalf("the error is %v", err)
 			}
 			for _, text := range want {

@@ -42,34 +42,12 @@ func (b *Backend) readHostRoute(ctx context.Context, isvc *v1beta1.InferenceServ
 	if !b.RoutesInstalled() {
 		return nil
 	}
-	var routes gatewayv1.HTTPRouteList
-	if err := b.List(ctx, isvc, &routes); err != nil {
+	name := gateway.RouteName(isvc.Name)
+	routes, gateways, err := gateway.ReadRoutes(ctx, &b.Store, b.Gateways, isvc, b.Config.Ingress, name)
+	if err != nil {
 		return err
 	}
-	for _, route := range objects.Pointers(routes.Items) {
-		if route.Name != gateway.RouteName(isvc.Name) {
-			continue
-		}
-		ours, err := objects.IsOwned(isvc, route, gateway.RouteKind)
-		if err != nil {
-			return err
-		}
-		if ours {
-			observed.hostRoute.route = route
-		}
-	}
-	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	if route := observed.hostRoute.route; route != nil {
-		refs = append(refs, route.Spec.ParentRefs...)
-	}
-	reader := b.Gateways
-	if reader == nil {
-		reader = b.Client
-	}
-	var err error
-	if observed.hostRoute.gateways, err = gateway.ReadGateways(ctx, reader, refs...); err != nil {
-		return err
-	}
+	observed.hostRoute.route, observed.hostRoute.gateways = routes[name], gateways
 	var services corev1.ServiceList
 	if err := b.List(ctx, isvc, &services); err != nil {
 		return err
@@ -291,18 +269,15 @@ func (w *writer) writeHostRoute(ctx context.Context) error {
 	var err error
 	switch {
 	case w.observed.isPrivate(w.isvc):
-		if err = w.objects.Delete(ctx, objects.OrNil(current.route)); err == nil {
-			err = w.objects.Delete(ctx, objects.OrNil(current.localService))
+		if err = w.Objects.Delete(ctx, objects.OrNil(current.route)); err == nil {
+			err = w.Objects.Delete(ctx, objects.OrNil(current.localService))
 		}
 	case desired != nil && !gateway.RemoveUnusableHosts(desired, current.route, w.UnusableHosts):
-		err = w.objects.Delete(ctx, objects.OrNil(current.route))
+		err = w.Objects.Delete(ctx, objects.OrNil(current.route))
 	case desired != nil:
-		if err = w.objects.Apply(ctx, desired, objects.OrNil(current.route), objects.ExactLists); err == nil {
-			err = gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(current.localService))
+		if err = w.Objects.Apply(ctx, desired, objects.OrNil(current.route), objects.ExactLists); err == nil {
+			err = gateway.WriteLocalService(ctx, w.Objects, w.Config.Ingress, objects.OrNil(current.localService))
 		}
 	}
-	if err != nil {
-		return &backend.HostRouteError{Err: err}
-	}
-	return nil
+	return err
 }

@@ -20,10 +20,10 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 const (
@@ -36,7 +36,7 @@ const (
 func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
 	t.Helper()
 	u := newUser(t)
-	u.gateway = &fakeGateway{ingress: ingressByName}
+	u.installGateway(ingressByName)
 	for _, change := range changes {
 		change(u.cluster)
 	}
@@ -44,10 +44,10 @@ func newUserWithGateway(t *testing.T, changes ...func(*cluster)) user {
 }
 
 func withIngress(spec corev1.ServiceSpec) func(*cluster) {
-	return func(c *cluster) { c.gateway.ingress = spec }
+	return func(c *cluster) { c.installGateway(spec) }
 }
 
-func forbidden(c *cluster) { c.gateway.forbidden = true }
+func forbidden(c *cluster) { c.setGateway(fakecluster.OwnNamespace()) }
 
 func clusterLocal(isvc *v1beta1.InferenceService) {
 	metav1.SetMetaDataLabel(&isvc.ObjectMeta, v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
@@ -56,25 +56,25 @@ func clusterLocal(isvc *v1beta1.InferenceService) {
 // wantURL checks the reported URL of the InferenceService, and returns the status of its host
 // route.
 func (u user) wantURL(want string) *backend.HostRoute {
-	u.t.Helper()
+	u.T.Helper()
 	observed, _, err := u.reconcile()
 	if err != nil {
-		u.t.Error(err)
+		u.T.Error(err)
 	}
 	if got := observed.Addresses.URL; got != want {
-		u.t.Errorf("the URL is %s, want %s", got, want)
+		u.T.Errorf("the URL is %s, want %s", got, want)
 	}
 	if got := observed.Addresses.Predictor; got != predictorURL && got != insideURL {
-		u.t.Errorf("the URL of the predictor is %s", got)
+		u.T.Errorf("the URL of the predictor is %s", got)
 	}
 	return observed.HostRoute
 }
 
 func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
-	u.t.Helper()
+	u.T.Helper()
 	route := u.hostRoute()
 	if route == nil {
-		u.t.Fatal("there is no HTTPRoute")
+		u.T.Fatal("there is no HTTPRoute")
 	}
 	ref := route.Spec.Rules[0].BackendRefs[0]
 	got := ""
@@ -82,7 +82,7 @@ func (u user) wantHostRoute(namespace, service string) *gatewayv1.HTTPRoute {
 		got = string(*ref.Namespace)
 	}
 	if got != namespace || string(ref.Name) != service || *ref.Port != 80 {
-		u.t.Errorf("it leads to %s in %q at port %d, want %s in %q", ref.Name, got, *ref.Port, service, namespace)
+		u.T.Errorf("it leads to %s in %q at port %d, want %s in %q", ref.Name, got, *ref.Port, service, namespace)
 	}
 	return route
 }
@@ -168,37 +168,39 @@ func TestKnativeIngress(t *testing.T) {
 // TestPredictorURLUntilHostRouteIsServed: the reported URL must always respond.
 func TestPredictorURLUntilHostRouteIsServed(t *testing.T) {
 	u := newUserWithGateway(t)
-	u.gateway.unresponsive = true
-	u.must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
+	u.setGateway(fakecluster.Unresponsive())
+	u.Must(u.server.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "kserve", Name: "kserve-ingress-gateway"}}))
 	u.rollOut("v1", promote)
 	if hostRoute := u.wantURL(predictorURL); hostRoute.Open || hostRoute.Route.Refused {
 		t.Errorf("the reported status is %+v", hostRoute)
 	}
-	u.gateway.unresponsive = false
-	u.knative()
+	u.setGateway(fakecluster.Accepting())
+	u.catchUp()
 	u.settle()
 	u.wantURL(ownURL)
 
 	t.Run("nor by what it said of it as it was", func(t *testing.T) {
-		u.gateway.unresponsive = true
-		u.gateway.ingress.ExternalName = "elsewhere.istio-system.svc.cluster.local"
-		u.knative()
+		u.setGateway(fakecluster.Unresponsive())
+		elsewhere := ingressByName
+		elsewhere.ExternalName = "elsewhere.istio-system.svc.cluster.local"
+		u.installGateway(elsewhere)
+		u.catchUp()
 		if hostRoute := u.wantURL(predictorURL); hostRoute.Open {
 			t.Errorf("the reported status is %+v", hostRoute)
 		}
 		u.settle()
 		u.wantURL(predictorURL)
-		u.gateway.unresponsive = false
-		u.knative()
+		u.setGateway(fakecluster.Accepting())
+		u.catchUp()
 		u.wantURL(ownURL)
 	})
 
 	t.Run("nor after a manual change", func(*testing.T) {
-		knativetest.Edit(u.driver(), isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+		u.Must(u.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: otherNamespace, Name: "web"}}))
+		testkit.EditObject(u.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 			r.Spec.Rules[0].BackendRefs[0].Name = "web"
-			r.Generation++
 		})
-		u.acceptRoutes()
+		u.step()
 		u.wantURL(predictorURL)
 		u.settle()
 		u.wantHostRoute(otherNamespace, "elsewhere")
@@ -217,7 +219,7 @@ func TestHostRouteProblems(t *testing.T) {
 				`where Knative's ingress is; have an administrator allow it with a ReferenceGrant in namespace "istio-system"`,
 		},
 		"the Gateway": {
-			given: func(c *cluster) { c.gateway.unresponsive = true }, wantReason: "GatewayNotFound",
+			given: func(c *cluster) { c.setGateway(fakecluster.Unresponsive()) }, wantReason: "GatewayNotFound",
 			wantMessage: `Gateway "kserve-ingress-gateway" in namespace "kserve" does not exist; create it, or name another one ` +
 				"in the operator's configuration under ingress.gateway",
 		},
@@ -231,8 +233,8 @@ func TestHostRouteProblems(t *testing.T) {
 			if !status.Refused || status.Reason != test.wantReason || status.Message != test.wantMessage {
 				t.Errorf("the reported status is %s: %s", status.Reason, status.Message)
 			}
-			u.gateway.forbidden, u.gateway.unresponsive = false, false
-			u.knative()
+			u.setGateway(fakecluster.Accepting())
+			u.catchUp()
 			u.settle()
 			u.wantURL(ownURL)
 		})
@@ -242,9 +244,9 @@ func TestHostRouteProblems(t *testing.T) {
 // TestPredictorURLWhileGatewayIsNotProgrammed: an accepted HTTPRoute is not always served.
 func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	u := newUserWithGateway(t)
-	outer := gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")
-	outer.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, metav1.ConditionFalse)}
-	u.must(u.server.Create(t.Context(), outer))
+	outer := testkit.NewGateway("kserve-ingress-gateway", 1, "http")
+	outer.Status.Conditions = []metav1.Condition{testkit.Programmed(1, metav1.ConditionFalse)}
+	u.Must(u.server.Create(t.Context(), outer))
 	u.rollOut("v1", promote)
 	status := u.wantURL(predictorURL)
 	if status.Open || !status.Route.Refused || status.Route.Reason != "GatewayNotProgrammed" || !strings.Contains(status.Route.Message, `"kserve-ingress-gateway"`) {
@@ -252,9 +254,9 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	}
 
 	report := func(generation, reported int64) {
-		u.must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
-		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{gatewaytest.Programmed(reported, metav1.ConditionTrue)}
-		u.must(u.server.Update(t.Context(), outer))
+		u.Must(u.server.Get(t.Context(), client.ObjectKeyFromObject(outer), outer))
+		outer.Generation, outer.Status.Conditions = generation, []metav1.Condition{testkit.Programmed(reported, metav1.ConditionTrue)}
+		u.Must(u.server.Update(t.Context(), outer))
 	}
 	report(2, 1)
 	if status := u.wantURL(predictorURL); status.Open || status.Route.BehindSince.IsZero() {
@@ -266,7 +268,7 @@ func TestPredictorURLWhileGatewayIsNotProgrammed(t *testing.T) {
 	t.Run("but a URL that was reported stays while the Gateway is only behind", func(*testing.T) {
 		isvc := u.isvc()
 		isvc.Status.URL = ownURL
-		u.must(u.server.Status().Update(t.Context(), isvc))
+		u.Must(u.server.Status().Update(t.Context(), isvc))
 		report(3, 2)
 		if status := u.wantURL(ownURL); !status.Open || status.Route.BehindSince.IsZero() {
 			t.Errorf("the reported status is %+v", status)
@@ -285,8 +287,8 @@ func TestHostRouteTimeout(t *testing.T) {
 		return string(*timeouts.Request)
 	}
 	install := func(u user, features ...gatewayv1.FeatureName) {
-		u.must(u.server.Create(t.Context(), gatewaytest.NewGateway("kserve-ingress-gateway", 1, "http")))
-		u.must(u.server.Create(t.Context(), gatewaytest.NewGatewayClass(features...)))
+		u.Must(u.server.Create(t.Context(), testkit.NewGateway("kserve-ingress-gateway", 1, "http")))
+		u.Must(u.server.Create(t.Context(), testkit.NewGatewayClass(features...)))
 	}
 	long := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.TimeoutSeconds = new(int64(600)) }
 	for name, test := range map[string]struct {
@@ -345,8 +347,8 @@ func TestUnusableHosts(t *testing.T) {
 			for _, host := range test.unusable {
 				change.UnusableHosts[host] = true
 			}
-			_, err := observed.Session.Apply(t.Context(), change)
-			u.must(err)
+			outcome := observed.Session.Apply(t.Context(), change)
+			u.Must(outcome.Err())
 			got := ""
 			if route := u.hostRoute(); route != nil {
 				got = string(route.Spec.Hostnames[0])
@@ -393,7 +395,7 @@ func TestPrivatePredictorHasNoHostRoute(t *testing.T) {
 		u.rollOut("v1", promote)
 		service := u.service()
 		service.Status.URL = apis.HTTP("sklearn-iris-predictor.kserve-test.svc.cluster.local")
-		u.must(u.server.Status().Update(t.Context(), service))
+		u.Must(u.server.Status().Update(t.Context(), service))
 		if hostRoute := u.wantURL(insideURL); hostRoute != nil {
 			t.Errorf("the reported status is %+v", hostRoute)
 		}
@@ -410,11 +412,11 @@ func TestHostRouteStaysWhileStopped(t *testing.T) {
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) {
 		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, v1beta1.AnnotationStop, "true")
 	})
-	if u.has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
+	if u.Has(serviceName, &servingv1.Service{}) || u.placeholder() != nil {
 		t.Fatal("it is not stopped")
 	}
 	observed, _, err := u.reconcile()
-	u.must(err)
+	u.Must(err)
 	if observed.Addresses.URL != "" || observed.HostRoute != nil {
 		t.Errorf("the URL is %q, and the reported status is %+v", observed.Addresses.URL, observed.HostRoute)
 	}
@@ -432,12 +434,12 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Rollout", Name: "web", UID: "web", Controller: new(true)}},
 	}}
 	foreign.Spec.Rules = []gatewayv1.HTTPRouteRule{{}}
-	u.must(u.server.Create(t.Context(), foreign))
+	u.Must(u.server.Create(t.Context(), foreign))
 	u.apply("v1", promote)
 	var last error
 	for range 20 {
 		_, _, last = u.reconcile()
-		u.knative()
+		u.catchUp()
 	}
 	conflict := (*backend.ConflictError)(nil)
 	if !backend.IsAboutHostRoute(last) || !errors.As(last, &conflict) || conflict.Owner != "Rollout web" {
@@ -452,7 +454,7 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 		t.Errorf("the URL is %s", observed.Addresses.URL)
 	}
 
-	u.must(u.server.Delete(t.Context(), foreign))
+	u.Must(u.server.Delete(t.Context(), foreign))
 	u.settle()
 	u.wantURL(ownURL)
 }
@@ -461,8 +463,8 @@ func TestForeignHostRouteIsLeftAlone(t *testing.T) {
 func TestRefusedHostRouteBlocksNothing(t *testing.T) {
 	u := newUserWithGateway(t)
 	refusal := apierrors.NewForbidden(gatewayv1.Resource("httproutes"), isvcName, errors.New("by a policy"))
-	u.intercept = func(w write, do func() error) error {
-		if w.kind == "HTTPRoute" {
+	u.server.Intercept = func(w write, do func() error) error {
+		if w.Kind == "HTTPRoute" {
 			return refusal
 		}
 		return do()
@@ -472,7 +474,7 @@ func TestRefusedHostRouteBlocksNothing(t *testing.T) {
 		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) && !backend.IsAboutHostRoute(err) {
 			t.Fatal(err)
 		}
-		u.knative()
+		u.catchUp()
 	}
 	u.wantTraffic("1:100")
 }
@@ -483,21 +485,20 @@ func TestHostRouteFollowsGatewayAPI(t *testing.T) {
 	if hostRoute := u.wantURL(predictorURL); hostRoute != nil {
 		t.Errorf("the reported status is %+v", hostRoute)
 	}
-	u.gateway = &fakeGateway{ingress: ingressByName}
-	u.knative()
+	u.installGateway(ingressByName)
+	u.catchUp()
 	u.settle()
 	u.wantURL(ownURL)
 }
 
 func TestForeignPlaceholderIsIgnored(t *testing.T) {
 	u := newUserWithGateway(t)
-	u.must(u.server.Create(t.Context(), &corev1.Service{
+	u.Must(u.server.Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: serviceName, Labels: map[string]string{v1beta1.LabelInferenceService: isvcName},
 		},
 		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "secrets.vault.svc.cluster.local"},
 	}))
-	u.gateway.ingress.ExternalName = "secrets.vault.svc.cluster.local" // Otherwise the fake Knative would change it.
 	u.rollOut("v1", promote)
 	if u.hostRoute() != nil {
 		t.Error("there is an HTTPRoute")
@@ -511,7 +512,7 @@ func TestHostRouteAtLocalGateway(t *testing.T) {
 	}
 	local := func() (url string) {
 		observed, _, err := u.reconcile()
-		u.must(err)
+		u.Must(err)
 		return observed.Addresses.Local
 	}
 	u.rollOut("v1", promote)
@@ -519,18 +520,18 @@ func TestHostRouteAtLocalGateway(t *testing.T) {
 		t.Errorf("the address is %s", got)
 	}
 	service := &corev1.Service{}
-	u.get(isvcName, service)
+	u.Get(isvcName, service)
 	if got := service.Spec.ExternalName; got != "local-gateway-service.kserve.svc.cluster.local" {
 		t.Errorf("its name leads to %s", got)
 	}
 	u.rollOut("v1", promote, clusterLocal)
-	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+	if got := local(); got != insideURL || u.Has(isvcName, &corev1.Service{}) {
 		t.Errorf("the address of a private one is %s", got)
 	}
 	u.rollOut("v1", promote, func(isvc *v1beta1.InferenceService) { isvc.Labels = nil })
 	u.backend.Config.Ingress.LocalGateway = nil
 	u.settle()
-	if got := local(); got != insideURL || u.has(isvcName, &corev1.Service{}) {
+	if got := local(); got != insideURL || u.Has(isvcName, &corev1.Service{}) {
 		t.Errorf("the address without a local gateway is %s", got)
 	}
 }

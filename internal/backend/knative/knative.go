@@ -17,6 +17,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
@@ -52,16 +53,6 @@ func Kinds() []client.Object {
 // RevisionLabel is the label on Knative's pods that names their revision.
 const RevisionLabel = serving.RevisionLabelKey
 
-type session struct {
-	*Backend
-	isvc        *v1beta1.InferenceService
-	observed    *children
-	observation *backend.Observation
-}
-
-// Observation returns what was observed.
-func (s *session) Observation() *backend.Observation { return s.observation }
-
 // Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
@@ -73,28 +64,28 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	if err != nil {
 		return nil, err
 	}
-	observation := &backend.Observation{
-		Revisions:   observed.revisions(isvc),
-		Route:       b.routeOf(isvc, observed),
-		RouteStatus: b.routeStatus(observed),
-		History:     observed.Entries(),
-		Details:     map[rollout.Number]backend.RevisionStatus{},
-		HostRoute:   hostRoute,
-		Addresses:   b.addresses(isvc, observed, hostRoute),
-		Mode:        observed.mode(),
-		Current:     observed.current(isvc),
-		WakeAt:      observed.wakeAt(),
-	}
+	observation := engine.NewObservation(observed.History, engine.Workloads[*servingv1.Revision]{
+		Objects: observed.knativeRevisions, Status: observed.detail,
+		Observe: func(n rollout.Number) *rollout.Workload { return observed.workload(isvc, n) },
+	})
+	observation.Route = b.routeOf(isvc, observed, observation.Revisions)
+	observation.RouteStatus = b.routeStatus(observed)
+	observation.HostRoute = hostRoute
+	observation.Addresses = b.addresses(isvc, observed, hostRoute)
+	observation.Mode = observed.mode()
+	observation.Current = observed.current(isvc)
+	observation.WakeAt = observed.wakeAt()
 	observation.TagHosts = len(observation.Route.Tags) > 0
 	if route := observed.hostRoute.route; route != nil {
 		observation.Hosts = gateway.HostsOf(route)
 	}
-	for _, revision := range observation.Revisions {
-		if revision.Workloads[rollout.Predictor] != nil {
-			observation.Details[revision.Number] = observed.detail(revision.Number)
-		}
-	}
-	return &session{Backend: b, isvc: isvc, observed: observed, observation: observation}, nil
+	return &engine.Session{
+		Store: &b.Store, InferenceService: isvc, Facts: observation, History: observed.History,
+		StateObject: objects.OrNil(observed.service),
+		NewDriver: func(w *engine.Writer) engine.Driver {
+			return &writer{Writer: w, Backend: b, isvc: isvc, observed: observed}
+		},
+	}, nil
 }
 
 // mode returns Knative if there is a Knative Service or the saved rollout state of a deleted one.

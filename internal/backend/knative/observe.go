@@ -6,8 +6,6 @@ package knative
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/backend/pods"
@@ -179,28 +178,8 @@ func (b *Backend) readPods(ctx context.Context, isvc *v1beta1.InferenceService, 
 	return err
 }
 
-func (c *children) revisions(isvc *v1beta1.InferenceService) []rollout.Revision {
-	numbers := map[rollout.Number]bool{}
-	for n := range c.ControllerRevisions {
-		numbers[n] = true
-	}
-	for n := range c.knativeRevisions {
-		numbers[n] = true
-	}
-	var revisions []rollout.Revision
-	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		recorded, found := c.Revisions[n]
-		revision := rollout.Revision{Number: n, Hash: recorded.Hash, InHistory: found, Workloads: rollout.WorkloadsOf(c.workload(isvc, n))}
-		if !found && c.knativeRevisions[n] != nil {
-			revision.Hash = c.knativeRevisions[n].Annotations[objects.AnnotationHash]
-		}
-		revisions = append(revisions, revision)
-	}
-	return revisions
-}
-
 // routeOf reads the rollout state, and whether Knative serves its split.
-func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children, revisions []rollout.Revision) rollout.Route {
 	route := rollout.Route{NoRouteAPI: !b.Installed(), NoBackends: observed.service == nil || len(observed.service.Status.Traffic) == 0}
 	if observed.service == nil {
 		return observed.savedRoute(route)
@@ -210,15 +189,20 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 	state, err := rollout.DecodeState(observed.service.Annotations[objects.AnnotationState])
 	// A state with an empty split belongs to a first deployment: its traffic is a placeholder.
 	carried := err == nil && (traffic.matches(state.Split) || state.Split.IsEmpty())
-	if err != nil || !carried && !observed.hasRevisionsOf(state) {
+	if err != nil || !carried && !engine.HasRevisionsOf(revisions, state) {
 		return route
 	}
 	route.State = &state
 	if carried {
 		route.Split = state.Split
 	}
-	route.Tags = append(route.Tags, observed.hiddenTags(isvc, state, traffic)...)
-	slices.Sort(route.Tags)
+	for _, share := range state.Split.Shares() {
+		// Knative lets us give a tag only to a revision in the traffic. One that is not ready and has
+		// no share is not in it.
+		if n := share.Revision; !traffic.names(n) && !observed.isReady(n) {
+			route.Untaggable = append(route.Untaggable, n)
+		}
+	}
 	route.Accepted = carried && (isServed(observed.service) || state.Split.IsEmpty())
 	route.TagsAccepted = route.Accepted // Tags are part of the traffic.
 	return route
@@ -237,30 +221,4 @@ func (c *children) savedRoute(observed rollout.Route) rollout.Route {
 	observed.State = &state
 	observed.Accepted, observed.TagsAccepted = state.Split.IsEmpty(), state.Split.IsEmpty()
 	return observed
-}
-
-// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
-// match the traffic and names unknown revisions, it was not written by the operator.
-func (c *children) hasRevisionsOf(state rollout.State) bool {
-	for _, share := range append(state.Split.Shares(), rollout.Share{Revision: state.Stable}) {
-		if c.ControllerRevisions[share.Revision] == nil && c.knativeRevisions[share.Revision] == nil {
-			return false
-		}
-	}
-	return true
-}
-
-// hiddenTags returns the revisions of tags that Knative does not let us write: a revision with a
-// share of 0 that is not ready is left out of the traffic, and so is its tag.
-func (c *children) hiddenTags(isvc *v1beta1.InferenceService, state rollout.State, traffic traffic) []rollout.Number {
-	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(traffic.tagged()) > 0) {
-		return nil
-	}
-	var hidden []rollout.Number
-	for _, tag := range backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target)) {
-		if !traffic.names(tag.Revision) && !c.isReady(tag.Revision) && state.Split.Percent(tag.Revision) == 0 {
-			hidden = append(hidden, tag.Revision)
-		}
-	}
-	return hidden
 }

@@ -60,7 +60,14 @@ func differentPairs(path string, before, after map[string]string) []operation {
 
 func escaped(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
 
-func unescaped(key string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(key) }
+// pathOf returns the keys of the path of an operation.
+func pathOf(change operation) []string {
+	path := strings.Split(strings.TrimPrefix(change.Path, "/"), "/")
+	for i := range path {
+		path[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(path[i])
+	}
+	return path
+}
 
 // contentOf returns the content of a change without times; empty if it changes nothing.
 func contentOf(change []operation) string {

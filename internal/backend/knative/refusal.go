@@ -73,7 +73,7 @@ func (w *writer) explain(err error, n rollout.Number) error {
 	if err == nil || !podFields.MatchString(err.Error()) {
 		return err
 	}
-	revision := w.history.Revisions[n]
+	revision := w.History.Revisions[n]
 	pod := asMap(revision.Runs.Template.Spec)
 	text := podFields.ReplaceAllStringFunc(err.Error(), func(field string) string {
 		return source(w.isvc, revision.Runs.Runtime, pathTo(pod, strings.TrimPrefix(field, podField)))

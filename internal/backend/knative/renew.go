@@ -17,7 +17,7 @@ import (
 // template must name another revision before this one is deleted and created again.
 func (w *writer) outdated() rollout.Number {
 	for _, plan := range w.Decision.Workloads {
-		revision, recorded := w.observed.knativeRevisions[plan.Revision], w.history.Revisions[plan.Revision]
+		revision, recorded := w.observed.knativeRevisions[plan.Revision], w.History.Revisions[plan.Revision]
 		if plan.Action != rollout.Run || revision == nil || revision.IsReady() || w.isOffered(plan.Revision) {
 			continue
 		}
@@ -42,7 +42,7 @@ func (w *writer) replacementTemplate() (template servingv1.RevisionTemplateSpec,
 		return template, false
 	}
 	stable := w.Decision.State.Stable
-	revision, known := w.history.Revisions[stable]
+	revision, known := w.History.Revisions[stable]
 	if !known || stable == n || w.observed.knativeRevisions[stable] == nil {
 		return template, false
 	}
@@ -57,10 +57,10 @@ func (w *writer) renew(ctx context.Context) error {
 	case n == 0:
 		return nil
 	case w.Decision.State == nil:
-		return w.deleteConfirmed(ctx, w.observed.service)
+		return w.DeleteConfirmed(ctx, w.observed.service)
 	case w.observed.templateNames(w.isvc, n):
 		return nil
 	default:
-		return w.deleteConfirmed(ctx, w.observed.knativeRevisions[n])
+		return w.deleteRevision(ctx, n)
 	}
 }

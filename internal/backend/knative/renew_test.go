@@ -31,7 +31,7 @@ func endpointOf(revision *servingv1.Revision) string {
 }
 
 func (u user) renewed(n rollout.Number) *backend.Amended {
-	u.t.Helper()
+	u.T.Helper()
 	observed := u.observe()
 	download := *predictor.DownloadOf(observed.History[n].Template)
 	download.Env = []corev1.EnvVar{{Name: "AWS_ENDPOINT_URL", Value: "http://store"}}
@@ -56,7 +56,7 @@ func TestAmendedCredentials(t *testing.T) {
 			if test.n > 1 {
 				first = string(u.revision(1).UID)
 			}
-			u.broken[test.n] = true
+			u.setFailing(test.n, true)
 			u.rollOut("v2", 10, downloaded)
 			if got := endpointOf(u.revision(test.n)); got != "" {
 				t.Fatalf("it has the endpoint %q already", got)
@@ -66,7 +66,7 @@ func TestAmendedCredentials(t *testing.T) {
 			if got := endpointOf(u.revision(test.n)); got != "http://store" {
 				t.Errorf("its endpoint is %q", got)
 			}
-			u.broken[test.n] = false
+			u.setFailing(test.n, false)
 			u.settle()
 			u.wantTraffic(test.want)
 			if test.n > 1 && string(u.revision(1).UID) != first {

@@ -18,32 +18,32 @@ import (
 
 // restore deletes everything and follows the restore procedure in docs/operations.md.
 func (u user) restore() {
-	u.t.Helper()
+	u.T.Helper()
 	isvc, service := u.isvc(), u.service()
 	var records appsv1.ControllerRevisionList
-	u.must(u.server.List(u.t.Context(), &records, client.InNamespace(namespace)))
+	u.Must(u.server.List(u.T.Context(), &records, client.InNamespace(namespace)))
 	for _, kind := range []client.Object{
 		&v1beta1.InferenceService{}, &servingv1.Service{}, &servingv1.Revision{}, &appsv1.ControllerRevision{},
 		&autoscalingv1alpha1.PodAutoscaler{}, &corev1.Pod{},
 	} {
-		u.must(u.server.DeleteAllOf(u.t.Context(), kind, client.InNamespace(namespace)))
+		u.Must(u.server.DeleteAllOf(u.T.Context(), kind, client.InNamespace(namespace)))
 	}
 	stripped := func(object client.Object, generation int64) client.Object {
 		object.SetOwnerReferences(nil)
 		object.SetManagedFields(nil)
 		object.SetResourceVersion("")
-		object.SetUID(u.uid())
+		object.SetUID(u.server.NewUID())
 		object.SetGeneration(generation)
 		object.SetCreationTimestamp(metav1.NewTime(u.now))
 		return object
 	}
 	service.Status, isvc.Status = servingv1.ServiceStatus{}, v1beta1.InferenceServiceStatus{}
 	for i := range records.Items {
-		u.must(u.server.Create(u.t.Context(), stripped(&records.Items[i], 0), client.FieldOwner("kubectl")))
+		u.Must(u.server.Create(u.T.Context(), stripped(&records.Items[i], 0), client.FieldOwner("kubectl")))
 	}
-	u.must(u.server.Create(u.t.Context(), stripped(service, 1), client.FieldOwner("kubectl")))
-	u.knative() // Knative does not wait for the InferenceService.
-	u.must(u.server.Create(u.t.Context(), stripped(isvc, 1), client.FieldOwner("kubectl")))
+	u.Must(u.server.Create(u.T.Context(), stripped(service, 1), client.FieldOwner("kubectl")))
+	u.catchUp() // Knative does not wait for the InferenceService.
+	u.Must(u.server.Create(u.T.Context(), stripped(isvc, 1), client.FieldOwner("kubectl")))
 	u.restart()
 }
 

@@ -17,12 +17,13 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 func (u user) deletions(kind string) int {
 	count := 0
-	for _, w := range u.writes {
-		if w.verb == "delete" && w.kind == kind {
+	for _, w := range u.server.Writes {
+		if w.Verb == "delete" && w.Kind == kind {
 			count++
 		}
 	}
@@ -31,12 +32,12 @@ func (u user) deletions(kind string) int {
 
 // reconcileTimes reconciles several times, and lets Knative catch up after each.
 func (u user) reconcileTimes(count int) {
-	u.t.Helper()
+	u.T.Helper()
 	for range count {
 		if _, _, err := u.reconcile(); err != nil && !backend.IsStale(err) {
-			u.t.Fatal(err)
+			u.T.Fatal(err)
 		}
-		u.knative()
+		u.catchUp()
 	}
 }
 
@@ -45,7 +46,7 @@ func (u user) reconcileTimes(count int) {
 func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`
+	u.setRevision(2, fakecluster.Unresolved(`Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: MANIFEST_UNKNOWN`))
 	u.apply("v2", 10)
 	for range 20 {
 		u.reconcileTimes(1)
@@ -55,8 +56,8 @@ func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 		t.Errorf("it was deleted %d times", n)
 	}
 	u.wantTraffic("1:100")
-	delete(u.unresolved, 2)
-	u.knative()
+	u.setRevision(2, fakecluster.Running())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 }
@@ -64,7 +65,7 @@ func TestUnresolvedImageIsLeftToKnative(t *testing.T) {
 func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.unresolved[2] = `Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`
+	u.setRevision(2, fakecluster.Unresolved(`Unable to fetch image "registry.example.com/v2": failed to resolve image to digest: Get "https://registry.example.com/v2/": dial tcp: i/o timeout`))
 	u.apply("v2", 10)
 	u.reconcileTimes(4)
 	observed := u.observe()
@@ -84,7 +85,7 @@ func TestUnresponsiveRegistryIsProgressUntilDeadline(t *testing.T) {
 func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.broken[2] = true
+	u.setFailing(2, true)
 	u.rollOut("v2", 10)
 	fail := func() *backend.Failure {
 		revision := u.revision(2)
@@ -92,15 +93,15 @@ func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 			{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionFalse},
 			{Type: servingv1.RevisionConditionResourcesAvailable, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"},
 		}
-		u.must(u.server.Status().Update(t.Context(), revision))
+		u.Must(u.server.Status().Update(t.Context(), revision))
 		observed := u.observe()
 		return observed.Details[2].Failure
 	}
 	if failure := fail(); failure != nil {
 		t.Errorf("it is a failure: %s", failure.Message)
 	}
-	u.givenUp[2] = true
-	u.run(u.revision(2))
+	u.setRevision(2, fakecluster.GivenUp())
+	u.catchUp()
 	if fail() == nil {
 		t.Error("it is no failure after Knative has given it up")
 	}
@@ -111,7 +112,7 @@ func TestUnschedulableRevisionIsProgressUntilGivenUp(t *testing.T) {
 func TestGivenUpRevisionIsRetriedWithBackoff(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote)
-	u.givenUp[2] = true
+	u.setRevision(2, fakecluster.GivenUp())
 	u.apply("v2", 10)
 	u.reconcileTimes(10)
 	if n := u.deletions("Revision"); n != 1 {
@@ -137,8 +138,8 @@ func TestGivenUpRevisionIsRetriedWithBackoff(t *testing.T) {
 			t.Fatalf("it was tried again %d times, want %d", n, tries+1)
 		}
 	}
-	delete(u.givenUp, 2)
-	u.knative()
+	u.setRevision(2, fakecluster.Running())
+	u.catchUp()
 	u.settle()
 	u.wantTraffic("2:10 1:90")
 	u.wantSilence()
@@ -150,11 +151,11 @@ func TestInvalidBackoffIsIgnored(t *testing.T) {
 		t.Run(value, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote)
-			u.broken[2] = true
+			u.setFailing(2, true)
 			u.rollOut("v2", 10)
 			u.edit(2, value)
-			u.givenUp[2] = true
-			u.knative()
+			u.setRevision(2, fakecluster.GivenUp())
+			u.catchUp()
 			u.reconcileTimes(5)
 			if n := u.deletions("Revision"); n != 1 {
 				t.Errorf("it was tried again %d times", n)
@@ -165,13 +166,13 @@ func TestInvalidBackoffIsIgnored(t *testing.T) {
 
 // edit writes a backoff to the ControllerRevision of a revision.
 func (u user) edit(n int, value string) {
-	u.t.Helper()
-	found, err := history.Read(u.t.Context(), &u.backend.Store, u.isvc())
-	u.must(err)
+	u.T.Helper()
+	found, err := history.Read(u.T.Context(), &u.backend.Store, u.isvc())
+	u.Must(err)
 	for number, stored := range found.ControllerRevisions {
 		if int(number) == n {
 			stored.Annotations[history.AnnotationRetry] = value
-			u.must(u.server.Update(u.t.Context(), stored))
+			u.Must(u.server.Update(u.T.Context(), stored))
 		}
 	}
 }
@@ -186,14 +187,14 @@ func (u user) restart() {
 
 // wantSilence checks that a settled InferenceService costs no writes.
 func (u user) wantSilence() {
-	u.t.Helper()
-	before := len(u.writes)
+	u.T.Helper()
+	before := len(u.server.Writes)
 	for range 5 {
 		u.reconcileTimes(1)
 		u.now = u.now.Add(time.Hour)
 	}
-	if len(u.writes) > before {
-		u.t.Errorf("it goes on writing: %v", u.writes[before:])
+	if len(u.server.Writes) > before {
+		u.T.Errorf("it goes on writing: %v", u.server.Writes[before:])
 	}
 }
 
@@ -206,20 +207,20 @@ func TestAbortedHPACanaryIsDeletedAndRestored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUser(t)
 			u.rollOut("v1", promote, byCPU)
-			u.broken[2] = broken
+			u.setFailing(2, broken)
 			u.rollOut("v2", 10, byCPU)
-			stable := u.driver().Pods()[0].UID
+			stable := u.Pods()[0].UID
 			u.rollOut("v1", promote, byCPU) // Row 15.
 			u.wantTraffic("1:100")
 			if n := u.replicas(2); n > 0 {
 				t.Errorf("the aborted canary still runs %d pods", n)
 			}
-			if pods := u.driver().Pods(); len(pods) != 1 || pods[0].UID != stable {
+			if pods := u.Pods(); len(pods) != 1 || pods[0].UID != stable {
 				t.Error("the stable's pod is another one")
 			}
 			u.wantSilence()
 
-			u.broken[2] = false
+			u.setFailing(2, false)
 			u.rollOut("v2", 20, byCPU)
 			u.wantTraffic("2:20 1:80")
 			u.rollOut("v2", promote, byCPU)
@@ -236,11 +237,11 @@ func TestAbortedCanaryWithRefusedTemplate(t *testing.T) {
 	u := newUser(t)
 	u.rollOut("v1", promote, byCPU)
 	u.rollOut("v2", 10, byCPU)
-	u.refuseTemplates = errTemplate
+	u.refuseTemplates(errTemplate)
 	u.apply("v1", promote, byCPU)
 	for range 10 {
 		u.reconcile() //nolint:errcheck // It is refused.
-		u.knative()
+		u.catchUp()
 		u.now = u.now.Add(time.Minute)
 	}
 	u.wantTraffic("1:100")
@@ -255,8 +256,8 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 		u.rollOut(fmt.Sprintf("v%d", i), 10)
 	}
 	u.rollOut("v1", promote)
-	u.remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
-	u.knative()
+	u.Remove(backend.RevisionName(isvcName, 1), &servingv1.Revision{})
+	u.catchUp()
 	u.settle()
 	u.rollOut("v11", promote)
 	u.rollOut("v10", promote)
@@ -267,11 +268,11 @@ func TestTemplateRevisionBeyondHistoryLimit(t *testing.T) {
 	u.rollOut("v13", promote)
 	u.wantSilence()
 	found, err := history.Read(t.Context(), &u.backend.Store, u.isvc())
-	u.must(err)
+	u.Must(err)
 	if len(found.ControllerRevisions) > 11 || len(found.ControllerRevisions) < 10 {
 		t.Errorf("%d revisions are in the history", len(found.ControllerRevisions))
 	}
-	if found.ControllerRevisions[1] != nil || u.has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
+	if found.ControllerRevisions[1] != nil || u.Has(backend.RevisionName(isvcName, 1), &servingv1.Revision{}) {
 		t.Error("revision 1 is still there")
 	}
 }

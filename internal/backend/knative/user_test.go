@@ -8,17 +8,16 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
-	"github.com/serinus-io/serinus/internal/backend/knative/knativetest"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // user applies specs to a cluster and runs the reconciliations.
@@ -32,11 +31,11 @@ func newUser(t *testing.T) user {
 // promote stands for an absent percent.
 const promote = -1
 
-func (u user) apply(model string, percent int64, changes ...func(*v1beta1.InferenceService)) {
-	u.t.Helper()
-	knativetest.Edit(u.driver(), isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
+func (u user) apply(model string, percent int64, changes ...testkit.Edit) {
+	u.T.Helper()
+	testkit.EditObject(u.Objects, isvcName, &v1beta1.InferenceService{}, func(isvc *v1beta1.InferenceService) {
 		isvc.Spec.Predictor = v1beta1.PredictorSpec{}
-		isvc.Spec.Predictor.Containers = []corev1.Container{{Name: v1beta1.ServingContainerName, Image: "registry.example.com/" + model}}
+		testkit.Image("registry.example.com/" + model)(isvc)
 		if percent != promote {
 			isvc.Spec.Predictor.CanaryTrafficPercent = &percent
 		}
@@ -48,18 +47,18 @@ func (u user) apply(model string, percent int64, changes ...func(*v1beta1.Infere
 }
 
 func (u user) reconcile() (backendtest.Moment, rollout.Decision, error) {
-	u.t.Helper()
+	u.T.Helper()
 	observed, decision, _, err := u.carryOut()
 	return observed, decision, err
 }
 
 func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome, error) {
-	u.t.Helper()
+	u.T.Helper()
 	isvc := u.isvc()
 	resolved, err := predictor.Resolve(isvc, predictor.Runtimes{}, predictor.Settings{Mode: v1beta1.DeploymentModeKnative})
-	u.must(err)
-	session, err := u.backend.Observe(u.t.Context(), isvc)
-	u.must(err)
+	u.Must(err)
+	session, err := u.backend.Observe(u.T.Context(), isvc)
+	u.Must(err)
 	current := backend.HistoryEntry{Identity: resolved.Identity, Runtime: resolved.Runtime}
 	known := session.Observation()
 	if known.Current != 0 {
@@ -75,50 +74,42 @@ func (u user) carryOut() (backendtest.Moment, rollout.Decision, backend.Outcome,
 	}
 	if decision.Create {
 		runs, err := resolved.Render(predictor.Credentials{})
-		u.must(err)
+		u.Must(err)
 		change.Revision = &backend.RenderedRevision{Hash: resolved.Hash, Runs: runs}
 	}
-	outcome, err := session.Apply(u.t.Context(), change)
-	return observed, decision, outcome, err
+	outcome := session.Apply(u.T.Context(), change)
+	return observed, decision, outcome, outcome.Err()
 }
 
 func (u user) observe() backendtest.Moment {
-	u.t.Helper()
+	u.T.Helper()
 	isvc := u.isvc()
-	session, err := u.backend.Observe(u.t.Context(), isvc)
-	u.must(err)
+	session, err := u.backend.Observe(u.T.Context(), isvc)
+	u.Must(err)
 	return backendtest.At(session, isvc, v1beta1.DeploymentModeKnative, intent.Target{})
 }
 
 // settle reconciles, and lets Knative catch up, until nothing is left to do. It returns the
 // backend's writes.
 func (u user) settle() []write {
-	u.t.Helper()
-	before := len(u.writes)
-	for range 60 {
-		silent := len(u.writes)
+	u.T.Helper()
+	before := len(u.server.Writes)
+	backendtest.Settle(u.T, &u.now, func() int { return len(u.server.Writes) }, u.step, func() (time.Time, error) {
 		observed, decision, err := u.reconcile()
-		if err != nil && !backend.IsStale(err) {
-			u.t.Fatalf("after %v: %v", u.writes[before:], err)
+		if !backend.IsStale(err) {
+			u.Must(err)
 		}
-		wake := decision.WakeAt
-		if at := observed.WakeAt; wake.IsZero() || !at.IsZero() && at.Before(wake) {
-			wake = at
+		wakeAt := decision.WakeAt
+		if at := observed.WakeAt; wakeAt.IsZero() || !at.IsZero() && at.Before(wakeAt) {
+			wakeAt = at
 		}
-		if u.knative() || len(u.writes) > silent || err != nil {
-			continue
-		}
-		if wake.IsZero() {
-			return u.writes[before:]
-		}
-		u.now = wake
-	}
-	u.t.Fatalf("it does not settle: %v", u.writes[before:])
-	return nil
+		return wakeAt, err
+	})
+	return u.server.Writes[before:]
 }
 
-func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.InferenceService)) []write {
-	u.t.Helper()
+func (u user) rollOut(model string, percent int64, changes ...testkit.Edit) []write {
+	u.T.Helper()
 	u.apply(model, percent, changes...)
 	return u.settle()
 }
@@ -126,15 +117,15 @@ func (u user) rollOut(model string, percent int64, changes ...func(*v1beta1.Infe
 // wantTraffic checks that the Knative Service has this traffic, such as «2:10 1:90», and that
 // Knative serves it.
 func (u user) wantTraffic(want string) {
-	u.t.Helper()
+	u.T.Helper()
 	u.wantSpecTraffic(want)
 	if !isServed(u.service()) {
-		u.t.Error("Knative does not serve it")
+		u.T.Error("Knative does not serve it")
 	}
 }
 
 func (u user) wantSpecTraffic(want string) {
-	u.t.Helper()
+	u.T.Helper()
 	got := ""
 	for _, target := range u.service().Spec.Traffic {
 		if got != "" {
@@ -143,21 +134,21 @@ func (u user) wantSpecTraffic(want string) {
 		got += target.RevisionName[len(target.RevisionName)-1:] + ":" + strconv.FormatInt(*target.Percent, 10)
 	}
 	if got != want {
-		u.t.Errorf("the traffic is %s, want %s", got, want)
+		u.T.Errorf("the traffic is %s, want %s", got, want)
 	}
 }
 
 func (u user) revision(n rollout.Number) *servingv1.Revision {
-	u.t.Helper()
+	u.T.Helper()
 	revision := &servingv1.Revision{}
-	u.get(backend.RevisionName(isvcName, n), revision)
+	u.Get(backend.RevisionName(isvcName, n), revision)
 	return revision
 }
 
 func (u user) replicas(n rollout.Number) int {
-	u.t.Helper()
+	u.T.Helper()
 	count := 0
-	for _, pod := range u.driver().Pods() {
+	for _, pod := range u.Pods() {
 		if pod.Labels[serving.RevisionLabelKey] == backend.RevisionName(isvcName, n) {
 			count++
 		}

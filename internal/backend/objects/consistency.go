@@ -88,5 +88,5 @@ func (s *Store) targetOf(object client.Object) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	return Target{Kind: gvk.Kind, ObjectKey: client.ObjectKeyFromObject(object)}, nil
+	return Target{Group: gvk.Group, Kind: gvk.Kind, ObjectKey: client.ObjectKeyFromObject(object)}, nil
 }

@@ -22,9 +22,9 @@ const OwnPrefix = "rollout.serinus.io/"
 
 // Annotations on the objects that the operator creates.
 const (
-	// AnnotationRecord holds the rollout state on the object that splits the traffic.
+	// AnnotationState holds the rollout state on the object that splits the traffic.
 	AnnotationState = OwnPrefix + "record"
-	// AnnotationInputs is the hash of a revision's inputs, on all objects of the revision.
+	// AnnotationHash is the hash of a revision, on all objects of the revision.
 	AnnotationHash = OwnPrefix + "inputs"
 	// AnnotationAmended holds the [backend.Amendment] of a revision on its ControllerRevision.
 	AnnotationAmended = OwnPrefix + "amended"
@@ -32,8 +32,8 @@ const (
 	AnnotationDownload = OwnPrefix + "download"
 )
 
-// InferenceServiceKind is the kind of the owner.
-const InferenceServiceKind = "InferenceService"
+// inferenceServiceKind is the kind of the owner.
+const inferenceServiceKind = "InferenceService"
 
 // IndexByInferenceService is the name of the cache index of objects by the name of their
 // InferenceService.
@@ -63,7 +63,7 @@ func Meta(isvc *v1beta1.InferenceService, name string, n rollout.Number) metav1.
 		Namespace: isvc.Namespace,
 		Labels:    labels,
 		OwnerReferences: []metav1.OwnerReference{
-			*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind(InferenceServiceKind)),
+			*metav1.NewControllerRef(isvc, v1beta1.GroupVersion.WithKind(inferenceServiceKind)),
 		},
 	}
 }

@@ -40,7 +40,7 @@ func CheckOwner(isvc *v1beta1.InferenceService, object client.Object, kind strin
 
 func isInferenceService(owner *metav1.OwnerReference) bool {
 	group, _, _ := strings.Cut(owner.APIVersion, "/")
-	return owner.Kind == InferenceServiceKind && group == v1beta1.GroupVersion.Group
+	return owner.Kind == inferenceServiceKind && group == v1beta1.GroupVersion.Group
 }
 
 // IsOwned reports whether an object with one of our names is ours. Another owner's object counts as

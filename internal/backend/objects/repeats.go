@@ -34,6 +34,9 @@ const (
 // that rewrites applied fields, or another controller, would make the operator write without end.
 // Other content is never delayed: a new split is written at once.
 //
+// It also remembers writes that did not change the object. A newer Gateway API may add a default to
+// a list that we compare exactly. Without this, each reconciliation would write such an object again.
+//
 // It only saves writes: after a restart, the count begins again. The zero value is ready to use.
 type repeats struct {
 	mu  sync.Mutex
@@ -42,8 +45,17 @@ type repeats struct {
 
 // Target identifies a written object.
 type Target struct {
-	Kind string
+	Group, Kind string
 	client.ObjectKey
+}
+
+// qualifiedKind returns the kind as kubectl needs it: other API groups have kinds with the names of
+// Kubernetes' own.
+func (t Target) qualifiedKind() string {
+	if strings.HasSuffix(t.Group, ".knative.dev") {
+		return t.Kind + "." + t.Group
+	}
+	return t.Kind
 }
 
 type repeat struct {
@@ -51,7 +63,12 @@ type repeat struct {
 	writes  int
 	last    time.Time
 	contest backend.Contest
+	// futile identifies the last write if it did not change the object: the version of the object and
+	// the exact content.
+	futile string
 }
+
+func (r repeat) isOver(now time.Time) bool { return now.After(r.last.Add(r.pause() + memory)) }
 
 func (r repeat) pause() time.Duration {
 	pause := time.Duration(0)
@@ -70,11 +87,10 @@ func (r repeat) ends() time.Time { return r.last.Add(2*r.pause() + firstPause) }
 func (r *repeats) of(target Target, now time.Time) repeat {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	found := r.all[target]
-	if now.After(found.last.Add(found.pause() + memory)) {
-		return repeat{}
+	if found := r.all[target]; !found.isOver(now) {
+		return found
 	}
-	return found
+	return repeat{}
 }
 
 // held reports whether the next write of the content has to wait.
@@ -90,7 +106,7 @@ func (r *repeats) note(target Target, content string, now time.Time, who func() 
 		entry = repeat{content: content}
 	}
 	entry.writes++
-	entry.last = now
+	entry.last, entry.futile = now, ""
 	if entry.writes >= freeWrites {
 		entry.contest = who()
 	}
@@ -99,14 +115,25 @@ func (r *repeats) note(target Target, content string, now time.Time, who func() 
 	if r.all == nil {
 		r.all = map[Target]repeat{}
 	}
-	maps.DeleteFunc(r.all, func(_ Target, old repeat) bool { return now.After(old.last.Add(old.pause() + memory)) })
+	maps.DeleteFunc(r.all, func(_ Target, old repeat) bool { return old.futile == "" && old.isOver(now) })
 	r.all[target] = entry
 }
 
-func (r *repeats) forget(target Target) {
+// noteFutile remembers that the last write did not change the object.
+func (r *repeats) noteFutile(target Target, futile string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.all, target)
+	if entry, found := r.all[target]; found {
+		entry.futile = futile
+		r.all[target] = entry
+	}
+}
+
+// isFutile reports whether the write is known to change nothing.
+func (r *repeats) isFutile(target Target, futile string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[target].futile == futile
 }
 
 // contest returns which writer keeps undoing our writes to an object, and when we write again.
@@ -138,6 +165,14 @@ func contentOf(intent *unstructured.Unstructured) string {
 	}
 	bare.SetAnnotations(annotations)
 	return encode(bare)
+}
+
+func encode(intent *unstructured.Unstructured) string {
+	data, err := json.Marshal(intent.Object)
+	if err != nil {
+		return "" // The value comes from a conversion to JSON types.
+	}
+	return string(data)
 }
 
 // WithoutTimes removes timestamps from content that is compared over time.

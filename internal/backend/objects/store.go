@@ -36,7 +36,6 @@ type Store struct {
 	Now func() time.Time
 
 	written Consistency
-	futile  futileWrites
 	repeats repeats
 }
 
@@ -102,6 +101,57 @@ type Writer struct {
 	Contested func(backend.Contest)
 }
 
+// Attempt is one write to an object. Every write of a backend is one.
+type Attempt struct {
+	Object client.Object
+	// Content is what is written, without times. Nothing is written if it is empty.
+	Content string
+	Write   func() error
+	// Undone returns which field of the content is changed again, and which writer does so.
+	Undone func(context.Context) (field, writer string)
+}
+
+// Write makes an attempt, unless the same content was written so often that the next write has to
+// wait. Other content is never held.
+func (w Writer) Write(ctx context.Context, attempt Attempt) (held bool, err error) {
+	target, err := w.Store.targetOf(attempt.Object)
+	if err != nil {
+		return false, err
+	}
+	defer w.report(target)
+	switch {
+	case attempt.Content == "":
+		return false, nil
+	case w.Store.repeats.held(target, attempt.Content, w.Store.now()):
+		return true, nil
+	}
+	if err := attempt.Write(); err != nil {
+		return false, err
+	}
+	w.Store.repeats.note(target, attempt.Content, w.Store.now(), func() backend.Contest {
+		field, writer := attempt.Undone(ctx)
+		return backend.Contest{Kind: target.qualifiedKind(), Name: target.Name, Field: field, Writer: writer}
+	})
+	return false, nil
+}
+
+// Held reports whether the next write of an object has to wait because another writer has undone
+// the same write too often.
+func (w Writer) Held(desired client.Object) bool {
+	intent, err := IntentOf(desired, w.Store.Scheme)
+	if err != nil {
+		return false
+	}
+	target, err := w.Store.targetOf(intent)
+	return err == nil && w.Store.repeats.held(target, contentOf(intent), w.Store.now())
+}
+
+func (w Writer) report(target Target) {
+	if contest, found := w.Store.repeats.contest(target, w.Store.now()); found && w.Contested != nil {
+		w.Contested(contest)
+	}
+}
+
 // Apply applies an object unless it is up to date. An existing object is applied under the observed
 // resource version. A new one is first looked up on the API server, because the cache holds only
 // objects with our label.
@@ -120,89 +170,167 @@ func (w Writer) Apply(ctx context.Context, desired, current client.Object, how L
 	if presence == Labelled {
 		return backend.ErrStaleCache
 	}
-	target, content := targetOf(intent), contentOf(intent)
-	return w.Repeat(ctx, target, content, func() (FindWriter, error) {
-		return func(context.Context) backend.Contest {
-			return backend.Contest{Kind: target.Kind, Name: target.Name, Writer: "another writer deletes it"}
-		}, w.Send(ctx, intent)
-	})
+	_, err = w.Send(ctx, intent, presence)
+	return err
 }
 
-// ApplyIntent applies an intent to an existing object unless it is up to date.
+// ApplyIntent applies an intent to an existing object unless it is up to date, or is known to stay
+// as it is.
 func (w Writer) ApplyIntent(ctx context.Context, intent *unstructured.Unstructured, current client.Object, how Lists) error {
-	same, err := IsUpToDate(intent, current, how)
-	if err != nil || same || w.Store.futile.known(intent, current) {
-		w.report(targetOf(intent))
+	target, err := w.Store.targetOf(intent)
+	if err != nil {
 		return err
 	}
-	target, content := targetOf(intent), contentOf(intent)
-	return w.Repeat(ctx, target, content, func() (FindWriter, error) {
-		desired := intent.DeepCopy()
-		err := w.Store.futile.note(intent, current, func() error {
+	futile := string(current.GetUID()) + current.GetResourceVersion() + encode(intent)
+	same, err := IsUpToDate(intent, current, how)
+	if err != nil || same || w.Store.repeats.isFutile(target, futile) {
+		w.report(target)
+		return err
+	}
+	desired := intent.DeepCopy()
+	held, err := w.Write(ctx, Attempt{
+		Object: intent, Content: contentOf(intent),
+		Write: func() error {
 			intent.SetResourceVersion(current.GetResourceVersion())
 			intent.SetUID(current.GetUID()) // Otherwise a deleted object would be created again.
-			if err := w.Send(ctx, intent); err != nil {
+			if err := w.send(ctx, intent); err != nil {
 				return err
 			}
 			return w.removeForged(ctx, intent, desired.GetAnnotations())
-		})
-		return func(ctx context.Context) backend.Contest { return w.contestOf(ctx, desired, intent, current, how) }, err
+		},
+		Undone: func(ctx context.Context) (field, writer string) { return w.undone(ctx, desired, intent, current, how) },
 	})
-}
-
-func targetOf(intent *unstructured.Unstructured) Target {
-	return Target{intent.GetKind(), client.ObjectKeyFromObject(intent)}
-}
-
-// FindWriter identifies the writer that keeps undoing a write.
-type FindWriter func(context.Context) backend.Contest
-
-// Admission is the name of a writer that changes an object before the API server stores it.
-const Admission = "an admission policy or webhook"
-
-// Repeat writes content to an object, unless the same content was written so often that the next
-// write has to wait. Empty content is not written.
-func (w Writer) Repeat(ctx context.Context, target Target, content string, write func() (FindWriter, error)) error {
-	defer w.report(target)
-	if content == "" || w.Store.repeats.held(target, content, w.Store.now()) {
-		return nil
-	}
-	who, err := write()
-	if err == nil {
-		w.Store.repeats.note(target, content, w.Store.now(), func() backend.Contest { return who(ctx) })
+	if err == nil && !held && intent.GetResourceVersion() == current.GetResourceVersion() {
+		w.Store.repeats.noteFutile(target, futile)
 	}
 	return err
 }
 
-// Held reports whether the next write of an object has to wait because another writer has undone
-// the same write too often.
-func (w Writer) Held(desired client.Object) bool {
-	intent, err := IntentOf(desired, w.Store.Scheme)
-	return err == nil && w.Store.repeats.held(targetOf(intent), contentOf(intent), w.Store.now())
+// Send applies an intent whatever the current object contains.
+func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured, presence Ownership) (held bool, err error) {
+	return w.Write(ctx, Attempt{
+		Object: intent, Content: contentOf(intent),
+		Write: func() error { return w.send(ctx, intent) },
+		Undone: func(ctx context.Context) (field, writer string) {
+			if presence == Absent {
+				return "", deletes
+			}
+			return w.undoneMetadata(ctx, intent)
+		},
+	})
 }
 
-func (w Writer) report(target Target) {
-	if contest, found := w.Store.repeats.contest(target, w.Store.now()); found && w.Contested != nil {
-		w.Contested(contest)
+// send applies the intent and stores the resulting object in it.
+func (w Writer) send(ctx context.Context, intent *unstructured.Unstructured) error {
+	err := w.Store.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(intent), client.FieldOwner(backend.FieldOwner), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("applying %s %q: %w", intent.GetKind(), intent.GetName(), err)
 	}
+	if w.Written == nil {
+		return nil
+	}
+	return w.Written(intent)
 }
 
-// contestOf returns which field is changed, and by which writer. If the response to our own write
-// has another value, admission control has changed it, which managed fields do not show.
-func (w Writer) contestOf(ctx context.Context, desired, answer *unstructured.Unstructured, before client.Object, how Lists) backend.Contest {
-	contest := backend.Contest{Kind: desired.GetKind(), Name: desired.GetName()}
+// Create creates an object.
+func (w Writer) Create(ctx context.Context, object client.Object, options ...client.CreateOption) (held bool, err error) {
+	intent, err := IntentOf(object, w.Store.Scheme)
+	if err != nil {
+		return false, err
+	}
+	return w.Write(ctx, Attempt{
+		Object: object, Content: contentOf(intent),
+		Write: func() error {
+			return w.Store.Client.Create(ctx, object, append(options, client.FieldOwner(backend.FieldOwner))...)
+		},
+		Undone: func(context.Context) (field, writer string) { return "", deletes },
+	})
+}
+
+// PatchMetadata merges metadata into an object, under its resource version if it has one.
+func (w Writer) PatchMetadata(ctx context.Context, object client.Object, metadata map[string]any) (held bool, err error) {
+	content, err := json.Marshal(metadata)
+	if err != nil {
+		return false, err
+	}
+	return w.Write(ctx, Attempt{
+		Object: object, Content: WithoutTimes(string(content)),
+		Write:  func() error { return w.patchMetadata(ctx, object, metadata) },
+		Undone: func(ctx context.Context) (field, writer string) { return w.undoneMetadata(ctx, object) },
+	})
+}
+
+func (w Writer) patchMetadata(ctx context.Context, object client.Object, metadata map[string]any) error {
+	if version := object.GetResourceVersion(); version != "" {
+		metadata["resourceVersion"] = version
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return err
+	}
+	target, err := w.Store.targetOf(object)
+	if err != nil {
+		return err
+	}
+	err = w.Store.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
+	if err != nil {
+		return fmt.Errorf("patching %s %q: %w", target.Kind, target.Name, err)
+	}
+	return nil
+}
+
+// Delete deletes an object in the observed version; nil is ignored.
+func (w Writer) Delete(ctx context.Context, object client.Object) error {
+	return w.delete(ctx, object, "deleted")
+}
+
+// DeleteChild deletes an object that another controller creates and may create again.
+func (w Writer) DeleteChild(ctx context.Context, object client.Object) error {
+	return w.delete(ctx, object, "deleted "+string(object.GetUID()))
+}
+
+func (w Writer) delete(ctx context.Context, object client.Object, content string) error {
+	if object == nil || object.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	_, err := w.Write(ctx, Attempt{
+		Object: object, Content: content,
+		Write: func() error {
+			return w.Store.Client.Delete(ctx, object,
+				client.Preconditions{UID: new(object.GetUID()), ResourceVersion: new(object.GetResourceVersion())},
+				client.PropagationPolicy(metav1.DeletePropagationBackground))
+		},
+		Undone: func(context.Context) (field, writer string) { return "", "another writer creates it again" },
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %T %q: %w", object, object.GetName(), err)
+	}
+	return nil
+}
+
+// Writers of a contested object that its managed fields do not name.
+const (
+	// Admission changes an object before the API server stores it.
+	Admission = "an admission policy or webhook"
+	deletes   = "another writer deletes it"
+)
+
+// undone returns which field is changed, and by which writer. If the response to our own write has
+// another value, admission control has changed it, which managed fields do not show.
+func (w Writer) undone(ctx context.Context, desired, answer *unstructured.Unstructured, before client.Object, how Lists) (field, writer string) {
 	if path := difference(desired, answer.Object, how); path != nil {
-		contest.Field, contest.Writer = fieldOf(path), Admission
-		return contest
+		return fieldOf(path), Admission
 	}
 	observed, err := runtime.DefaultUnstructuredConverter.ToUnstructured(before)
 	if err != nil {
-		return contest
+		return "", "another writer"
 	}
 	path := difference(desired, observed, how)
-	contest.Field = fieldOf(path)
-	contest.Writer = w.Store.OtherWriter(ctx, answer, path)
-	return contest
+	return fieldOf(path), w.Store.OtherWriter(ctx, answer, path)
+}
+
+func (w Writer) undoneMetadata(ctx context.Context, object client.Object) (field, writer string) {
+	return "metadata", w.Store.OtherWriter(ctx, object, []string{"metadata"})
 }
 
 // OtherWriter returns which other writer sets a field, according to the API server: the cache drops
@@ -227,40 +355,13 @@ func (w Writer) removeForged(ctx context.Context, object *unstructured.Unstructu
 	if len(forged) == 0 {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"annotations": forged, "resourceVersion": object.GetResourceVersion()},
-	})
-	if err != nil {
-		return err
-	}
-	err = w.Store.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(backend.FieldOwner))
-	if err != nil {
-		return fmt.Errorf("removing annotations of %s %q: %w", object.GetKind(), object.GetName(), err)
-	}
-	return nil
-}
-
-// Send applies the intent and stores the resulting object in it.
-func (w Writer) Send(ctx context.Context, intent *unstructured.Unstructured) error {
-	err := w.Store.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(intent), client.FieldOwner(backend.FieldOwner), client.ForceOwnership)
-	if err != nil {
-		return fmt.Errorf("applying %s %q: %w", intent.GetKind(), intent.GetName(), err)
-	}
-	if w.Written == nil {
-		return nil
-	}
-	return w.Written(intent)
-}
-
-// Create creates an object.
-func (w Writer) Create(ctx context.Context, object client.Object) error {
-	return w.Store.Client.Create(ctx, object, client.FieldOwner(backend.FieldOwner))
+	return w.patchMetadata(ctx, object, map[string]any{"annotations": forged})
 }
 
 // Ownership is the state on the API server of an object that the cache does not hold.
 type Ownership int
 
-// Presences of an object.
+// The possible states.
 const (
 	Absent     Ownership = iota
 	Labelled             // It is ours, and the cache is behind.
@@ -284,21 +385,4 @@ func (w Writer) Lookup(ctx context.Context, desired client.Object, kind string) 
 		return Labelled, nil
 	}
 	return Unlabelled, nil
-}
-
-// Delete deletes an object in the observed version; nil is ignored.
-func (w Writer) Delete(ctx context.Context, object client.Object) error {
-	if object == nil || object.GetDeletionTimestamp() != nil {
-		return nil
-	}
-	if gvk, err := apiutil.GVKForObject(object, w.Store.Scheme); err == nil {
-		w.Store.repeats.forget(Target{gvk.Kind, client.ObjectKeyFromObject(object)})
-	}
-	err := w.Store.Client.Delete(ctx, object,
-		client.Preconditions{UID: new(object.GetUID()), ResourceVersion: new(object.GetResourceVersion())},
-		client.PropagationPolicy(metav1.DeletePropagationBackground))
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %T %q: %w", object, object.GetName(), err)
-	}
-	return nil
 }

@@ -177,7 +177,7 @@ func containerFailure(pod *corev1.Pod, status corev1.ContainerStatus, initContai
 	}
 	failure := endedFailure(status.Name, *ended)
 	failure.Pod = pod.Name
-	if exits(status) >= fatalExits || failure.Reason == ReasonContainerConfig || failure.Reason == ReasonDownload && isPermanent(failure.Detail) {
+	if exits(status) >= fatalExits || failure.Reason == ReasonContainerConfig || failure.Reason == ReasonDownload && isPermanentDownload(failure) {
 		return failure
 	}
 	return nil

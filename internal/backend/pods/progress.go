@@ -15,6 +15,7 @@ import (
 
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/predictor"
+	"github.com/serinus-io/serinus/internal/storage/exitcode"
 )
 
 // stage is how far a pod that loads a model has progressed. The constants are in order.
@@ -224,6 +225,13 @@ var names = regexp.MustCompile(`"[^"\s]*[/:][^"\s]*"|\S+://\S+`)
 
 func isPermanent(cause string) bool {
 	return permanent.MatchString(names.ReplaceAllString(cause, "")) && !IsTransient(cause)
+}
+
+// isPermanentDownload reports whether a failed download cannot succeed without help. The storage
+// initializer's message decides, unless its exit code says that another attempt may succeed. KServe's
+// storage initializer has no such exit code.
+func isPermanentDownload(failure *backend.Failure) bool {
+	return failure.ExitCode != exitcode.Retryable && isPermanent(failure.Detail)
 }
 
 // IsTransient reports whether another attempt may succeed after an error.

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/storage/exitcode"
 )
 
 const deadline = 10 * time.Minute
@@ -53,6 +54,10 @@ func TestImmediateFailures(t *testing.T) {
 		"a token that is expired":           {pod: download("botocore.exceptions.ClientError: ExpiredToken when calling ListObjectsV2"), fails: ReasonDownload},
 		"KServe's word for a missing model": {pod: download("RuntimeError: Failed to fetch model. No model found in s3://models/iris."), fails: ReasonDownload},
 		"a store that does not answer":      {pod: download("s3://models/404/iris: unreachable: dial tcp: connection refused; check the endpoint; it is tried again"), stage: "downloading the model"},
+		"an issuer of credentials that limits requests": {
+			pod:   podOf(initializer(endedAt(10, exitcode.Retryable, "Error", "s3://models/iris: unavailable: the credentials cannot be obtained: the server returned 400 Bad Request (Throttling)"))),
+			stage: "downloading the model, again after a failure: s3://models/iris: unavailable",
+		},
 		"a download that ended twice": {
 			pod:   podOf(initializer(runsSince(30), endedAt(10, 1, "Error", "no space left on device"))),
 			stage: "downloading the model, again after a failure: no space left on device",

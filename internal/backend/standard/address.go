@@ -5,7 +5,6 @@ package standard
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,9 +39,8 @@ func (w *writer) writePredictorService(ctx context.Context) error {
 	if !known {
 		return nil
 	}
-	err := w.objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
-	conflict := (*backend.ConflictError)(nil)
-	if current == nil && (errors.As(err, &conflict) || backend.IsRefusal(err)) {
+	err := w.Objects.Apply(ctx, predictorService(w.isvc, n, revision), objects.OrNil(current), objects.SharedLists)
+	if current == nil && (backend.IsConflict(err) || backend.IsRefusal(err)) {
 		w.addFinding(v1beta1.ConditionIngressReady, ReasonPredictorServiceMissing, "there is no Service for it of KServe's name", err)
 		return nil
 	}
@@ -50,7 +48,7 @@ func (w *writer) writePredictorService(ctx context.Context) error {
 }
 
 func (w *writer) addFinding(condition, reason, what string, err error) {
-	w.outcome.Findings = append(w.outcome.Findings, backend.Finding{
+	w.Findings = append(w.Findings, backend.Finding{
 		Condition: condition, Reason: reason, Message: what + ": " + backend.StableMessage(err.Error()),
 	})
 }

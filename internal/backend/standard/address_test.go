@@ -18,6 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 const predictorName = isvcName + "-predictor"
@@ -25,9 +26,9 @@ const predictorName = isvcName + "-predictor"
 // selectedRevision returns the revision that the Service with KServe's name selects; 0 if there is
 // no Service.
 func (c *cluster) selectedRevision() rollout.Number {
-	c.t.Helper()
+	c.T.Helper()
 	service := &corev1.Service{}
-	if !c.has(predictorName, service) {
+	if !c.Has(predictorName, service) {
 		return 0
 	}
 	return backend.RevisionNumber(isvcName, service.Spec.Selector[v1beta1.LabelRevision])
@@ -48,7 +49,7 @@ func TestPredictorServiceSelectsLargestShare(t *testing.T) {
 		}
 	}
 	service := &corev1.Service{}
-	c.get(predictorName, service)
+	c.Get(predictorName, service)
 	for _, port := range service.Spec.Ports {
 		if port.TargetPort.IntVal != 8080 || port.Port != 80 && port.Port != 8080 {
 			t.Errorf("it has the port %v", port)
@@ -58,7 +59,7 @@ func TestPredictorServiceSelectsLargestShare(t *testing.T) {
 		t.Errorf("ports %v, labels %v", service.Spec.Ports, service.Labels)
 	}
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	if got, want := observed.Addresses.Local, "http://sklearn-iris-predictor.kserve-test.svc.cluster.local"; got != want {
 		t.Errorf("the address is %q, want %q", got, want)
 	}
@@ -70,20 +71,20 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
 	c.rollOut("b", 10)
-	c.unresponsive = true
+	c.setUnresponsive(true)
 	c.ask("b", -1)
 	for range 3 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 	}
 	if c.served().Percent(2) != 100 || c.selectedRevision() != 1 {
 		t.Fatalf("before the gateway has accepted %v it leads to revision %d", c.served(), c.selectedRevision())
 	}
-	c.unresponsive = false
+	c.setUnresponsive(false)
 	writes := c.settle()
-	service := slices.Index(writes, write{"apply", "Service", predictorName})
-	drain := slices.Index(writes, write{"apply", "Deployment", deploymentName(isvcName, 1)})
+	service := slices.Index(writes, write{Verb: "apply", Kind: "Service", Name: predictorName})
+	drain := slices.Index(writes, write{Verb: "apply", Kind: "Deployment", Name: deploymentName(isvcName, 1)})
 	if c.selectedRevision() != 2 || service < 0 || drain < service {
 		t.Errorf("it leads to revision %d, after\n%s", c.selectedRevision(), formatWrites(writes))
 	}
@@ -93,8 +94,8 @@ func TestPredictorServiceFollowsGateway(t *testing.T) {
 func TestPredictorServiceDelaysDrain(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.intercept = func(w write, do func() error) error {
-		if w.name == predictorName {
+	c.server.Intercept = func(w write, do func() error) error {
+		if w.Name == predictorName {
 			return errors.New("the API server is away")
 		}
 		return do()
@@ -108,7 +109,7 @@ func TestPredictorServiceDelaysDrain(t *testing.T) {
 	if c.served().Percent(2) != 100 || c.replicas(1) == 0 {
 		t.Errorf("the split is %v, and revision 1 has %d replicas", c.served(), c.replicas(1))
 	}
-	c.intercept = nil
+	c.server.Intercept = nil
 	c.settle()
 	if c.selectedRevision() != 2 {
 		t.Errorf("it leads to revision %d", c.selectedRevision())
@@ -119,13 +120,13 @@ func TestPredictorServiceDelaysDrain(t *testing.T) {
 func TestRefusedPredictorService(t *testing.T) {
 	for name, given := range map[string]func(*cluster){
 		"it is the user's own": func(c *cluster) {
-			c.must(c.server.Create(c.t.Context(), &corev1.Service{
+			c.Must(c.server.Create(c.T.Context(), &corev1.Service{
 				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: predictorName}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}},
 			}))
 		},
 		"it is over a quota": func(c *cluster) {
-			c.intercept = func(w write, do func() error) error {
-				if w.name == predictorName {
+			c.server.Intercept = func(w write, do func() error) error {
+				if w.Name == predictorName {
 					return apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, predictorName, errors.New("exceeded quota"))
 				}
 				return do()
@@ -138,11 +139,11 @@ func TestRefusedPredictorService(t *testing.T) {
 			c.ask("a", -1)
 			for range 3 {
 				_, err := c.reconcile()
-				c.must(err)
+				c.Must(err)
 				c.runControllers()
 			}
 			observed, err := c.observe()
-			c.must(err)
+			c.Must(err)
 			written, err := c.carryOut(observed, c.decide(observed))
 			if err != nil || !hasFinding(written, ReasonPredictorServiceMissing) || observed.Addresses.Local != "" {
 				t.Errorf("error %v, reported %v, address %q", err, written.Findings, observed.Addresses.Local)
@@ -151,7 +152,7 @@ func TestRefusedPredictorService(t *testing.T) {
 				t.Errorf("the split is %v", got)
 			}
 			service := &corev1.Service{}
-			if c.has(predictorName, service) && service.Spec.Selector["app"] != "mine" {
+			if c.Has(predictorName, service) && service.Spec.Selector["app"] != "mine" {
 				t.Errorf("the user's Service has become %v", service.Spec)
 			}
 		})
@@ -163,9 +164,9 @@ func TestRefusedPredictorService(t *testing.T) {
 func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.remove(predictorName, &corev1.Service{})
+	c.Remove(predictorName, &corev1.Service{})
 	state := encodeV1(c.rolloutState())
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationState] = state
 	})
 	if writes := c.settle(); len(writes) > 0 || c.selectedRevision() != 0 {
@@ -176,7 +177,7 @@ func TestUpgradeCreatesNoPredictorService(t *testing.T) {
 	if c.selectedRevision() != 1 {
 		t.Error("the next change does not bring it")
 	}
-	c.remove(predictorName, &corev1.Service{})
+	c.Remove(predictorName, &corev1.Service{})
 	c.settle()
 	if c.selectedRevision() != 1 {
 		t.Error("a Service that was deleted by hand does not come back")

@@ -5,101 +5,59 @@ package standard
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
-	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
-// Apply writes a decision. It skips objects that are already up to date. The operator may stop
-// after any write:
-//
-//  1. The ControllerRevision of a new revision is created first. A later reconciliation adopts it,
-//     so two revisions never share a number.
-//  2. Workloads are scaled up. Additional capacity does no harm.
-//  3. The route is written under the resource version that the decision is based on, so a decision
-//     on an old view fails here. The weights and the rollout state change in one write. Only
-//     revisions that were observed ready get weight.
-//  4. The tag routes are written. Once the gateway serves another split, so are the Service with
-//     KServe's name and the ScaleTarget.
-//  5. Workloads are retired, and the revision history is pruned. The decision asks for this only
-//     when no route changes. The API server must confirm that the route and the spec are still
-//     those that were observed.
-//
-// A failed step does not block independent ones. For example, if the API server refuses the new
-// target, a rejected canary still loses its share.
-func (s *session) Apply(ctx context.Context, change backend.Change) (backend.Outcome, error) {
-	w := &writer{session: s, Change: change, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{}}
-	w.objects = objects.Writer{Store: &s.Store, InferenceService: s.isvc, Written: w.noteWritten, Contested: w.outcome.NoteContest}
-	w.history = history.Writer{History: s.observed.History, Writer: w.objects}
-	if err := w.history.Amend(ctx, change.Amended); err != nil {
-		return w.outcome, err
-	}
-	failures := []error{w.create(ctx), w.repairHistory(ctx), w.runWorkloads(ctx)}
-	routed := w.writeRoutes(ctx)
-	addressed := w.writePredictorService(ctx)
-	failures = append(failures, routed, w.writeLocalService(ctx), addressed, w.writeScaleTarget(ctx))
-	if routed == nil && addressed == nil {
-		failures = append(failures, w.retire(ctx))
-	}
-	return w.outcome, errors.Join(failures...)
-}
-
+// writer writes one change. It implements [engine.Driver].
 type writer struct {
-	*session
-	backend.Change
-	objects objects.Writer
-	history history.Writer
-	outcome backend.Outcome
+	*engine.Writer
+	*Backend
+	isvc     *v1beta1.InferenceService
+	observed *children
 	// replicas are the desired replicas of the running workloads, once these are written.
 	replicas map[rollout.Number]int
 	// unwritten are the revisions whose workloads could not be written, with the errors.
 	unwritten map[rollout.Number]error
 }
 
-func (w *writer) create(ctx context.Context) error {
-	if !w.Decision.Create || w.Revision == nil {
+// CheckCreate returns an error while pods of an earlier revision of the same name exist.
+func (w *writer) CheckCreate() error {
+	if !w.observed.hasLeftoverPods(w.Decision.Target) {
 		return nil
 	}
-	if w.observed.hasLeftoverPods(w.Decision.Target) {
-		return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
-			backend.ErrStaleCache, backend.RevisionName(w.isvc.Name, w.Decision.Target))
-	}
-	err := w.history.Add(ctx, w.Decision.Target, *w.Revision)
-	w.outcome.Target = err == nil
-	return err
+	return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
+		backend.ErrStaleCache, backend.RevisionName(w.isvc.Name, w.Decision.Target))
 }
 
-// repairHistory restores deleted ControllerRevisions, and repairs the metadata of the others.
-func (w *writer) repairHistory(ctx context.Context) error {
-	failures := []error{w.history.Repair(ctx)}
-	for _, n := range slices.Sorted(maps.Keys(w.observed.deployments)) {
-		// A ControllerRevision that cannot be decoded is not replaced; its Deployment keeps
-		// running.
+// Unrecorded restores revisions from their Deployments.
+func (w *writer) Unrecorded() map[rollout.Number]backend.RenderedRevision {
+	unrecorded := map[rollout.Number]backend.RenderedRevision{}
+	for n, deployment := range w.observed.deployments {
 		if w.observed.ControllerRevisions[n] == nil {
-			failures = append(failures, w.history.Add(ctx, n, revisionOf(w.observed.deployments[n], w.observed.services[n])))
+			unrecorded[n] = revisionOf(deployment, w.observed.services[n])
 		}
 	}
-	return errors.Join(failures...)
+	return unrecorded
 }
 
-// runWorkloads writes the workloads that should run. Those that retire are written later.
-func (w *writer) runWorkloads(ctx context.Context) error {
-	var failures []error
+// Remains reports nothing: what is left of a workload is observed as one.
+func (*writer) Remains(rollout.Number) bool { return false }
+
+// WriteWorkloads writes the workloads that should run. Those that retire are written later.
+func (w *writer) WriteWorkloads(ctx context.Context) {
 	for _, plan := range w.Decision.Workloads {
 		revision, known := w.revision(plan.Revision)
 		if plan.Action != rollout.Run || !known {
@@ -107,10 +65,16 @@ func (w *writer) runWorkloads(ctx context.Context) error {
 		}
 		if err := w.run(ctx, plan, revision); err != nil {
 			w.unwritten[plan.Revision] = err
-			failures = append(failures, err)
+			w.Fail(err)
 		}
 	}
-	return errors.Join(failures...)
+}
+
+// WriteRoutes writes the routes, and then the Services and the ScaleTarget that follow them.
+func (w *writer) WriteRoutes(ctx context.Context) bool {
+	routed, addressed := w.writeRoutes(ctx), w.writePredictorService(ctx)
+	w.Fail(routed, w.writeLocalService(ctx), addressed, w.writeScaleTarget(ctx))
+	return routed == nil && addressed == nil
 }
 
 // revision returns the revision from the history. If its ControllerRevision cannot be decoded, it
@@ -132,7 +96,7 @@ func (w *writer) revision(n rollout.Number) (revision backend.RenderedRevision, 
 
 func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision backend.RenderedRevision) error {
 	n := plan.Revision
-	if err := w.objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.observed.services[n]), objects.SharedLists); err != nil {
+	if err := w.Objects.Apply(ctx, service(w.isvc, n, revision), objects.OrNil(w.observed.services[n]), objects.SharedLists); err != nil {
 		return err
 	}
 	scaling := scalingFor(w.isvc, w.Replicas)
@@ -143,17 +107,17 @@ func (w *writer) run(ctx context.Context, plan rollout.WorkloadPlan, revision ba
 	replicas := scaling.replicas(current, plan)
 	desired := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
 	annotatePlan(desired, plan)
-	if err := w.objects.Apply(ctx, desired, objects.OrNil(w.observed.deployments[n]), objects.SharedLists); err != nil {
+	if err := w.Objects.Apply(ctx, desired, objects.OrNil(w.observed.deployments[n]), objects.SharedLists); err != nil {
 		return err
 	}
 	w.replicas[n] = replicas
 	switch {
 	case scaling.autoscaled():
-		return w.objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.MinReplicas), objects.OrNil(w.observed.autoscalers[n]), objects.ExactLists)
+		return w.Objects.Apply(ctx, autoscaler(w.isvc, n, scaling.bounds, plan.MinReplicas), objects.OrNil(w.observed.autoscalers[n]), objects.ExactLists)
 	case scaling.class == unknownClass:
 		return nil
 	default:
-		return w.objects.Delete(ctx, objects.OrNil(w.observed.autoscalers[n]))
+		return w.Objects.Delete(ctx, objects.OrNil(w.observed.autoscalers[n]))
 	}
 }
 
@@ -199,7 +163,7 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.outcome.Route = written
+	w.Route = written
 	desired := map[string]bool{}
 	for _, tag := range backend.TaggedRevisions(w.Decision.Tags) {
 		route := w.tagRoute(tag)
@@ -213,7 +177,7 @@ func (w *writer) writeRoutes(ctx context.Context) error {
 	}
 	for tag, route := range w.observed.tagRoutes {
 		if !desired[tag] {
-			if err := w.objects.Delete(ctx, route); err != nil {
+			if err := w.Objects.Delete(ctx, route); err != nil {
 				return err
 			}
 		}
@@ -242,7 +206,7 @@ func (w *writer) mayShift(ctx context.Context) error {
 		if w.observed.tagRoutes[tag.Tag] != nil {
 			continue
 		}
-		if _, err := w.objects.Lookup(ctx, w.tagRoute(tag), routeKind); err != nil {
+		if _, err := w.Objects.Lookup(ctx, w.tagRoute(tag), routeKind); err != nil {
 			return err
 		}
 	}
@@ -259,8 +223,8 @@ func (w *writer) writeRoute(ctx context.Context, desired, current *gatewayv1.HTT
 		}
 		desired.Spec.ParentRefs, desired.Spec.Hostnames = current.Spec.ParentRefs, current.Spec.Hostnames
 	}
-	err = w.objects.Apply(ctx, desired, objects.OrNil(current), objects.ExactLists)
-	return err == nil && !w.objects.Held(desired), err
+	err = w.Objects.Apply(ctx, desired, objects.OrNil(current), objects.ExactLists)
+	return err == nil && !w.Objects.Held(desired), err
 }
 
 func (w *writer) tagRoute(tag backend.TaggedRevision) *gatewayv1.HTTPRoute {
@@ -290,7 +254,7 @@ func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	switch written.GetKind() {
 	case routeKind:
 		current := w.observed.routeNamed(w.isvc, written.GetName())
-		w.outcome.RouteChanged = w.outcome.RouteChanged || gateway.IsChanged(current, written)
+		w.RouteChanged = w.RouteChanged || gateway.IsChanged(current, written)
 	case deploymentKind:
 	default:
 		return nil
@@ -298,65 +262,40 @@ func (w *writer) noteWritten(written *unstructured.Unstructured) error {
 	return w.NoteWritten(written)
 }
 
-// retire takes workloads down and prunes the revision history, one step at a time. See
-// [rollout.WorkloadPlan].
-func (w *writer) retire(ctx context.Context) error {
-	var steps []func(context.Context) error
-	for _, plan := range w.Decision.Workloads {
-		switch plan.Action {
-		case rollout.Run, rollout.AwaitRoute:
-		case rollout.Drain, rollout.ScaleDown:
-			steps = append(steps, func(ctx context.Context) error { return w.drain(ctx, plan) })
-		case rollout.Delete:
-			steps = append(steps, func(ctx context.Context) error { return w.deleteWorkload(ctx, plan.Revision) })
-		}
-	}
-	var failures []error
-	for _, step := range steps {
-		failures = append(failures, step(ctx))
-	}
-	return errors.Join(append(failures, w.history.Prune(ctx, w.Decision.Prune))...)
-}
-
-// drain records since when a workload is idle and scales it to zero once it has drained.
-func (w *writer) drain(ctx context.Context, plan rollout.WorkloadPlan) error {
-	n := plan.Revision
-	current := w.observed.deployments[n]
+// Drain records since when a workload is idle.
+func (w *writer) Drain(ctx context.Context, plan rollout.WorkloadPlan) error {
+	current := w.observed.deployments[plan.Revision]
 	if current == nil {
 		return nil
 	}
-	revision, _ := w.revision(n)
-	replicas := replicasOf(current)
-	if plan.Action == rollout.ScaleDown && replicas > 0 {
-		if err := w.confirm(ctx); err != nil {
-			return err
-		}
-		if err := w.objects.Delete(ctx, objects.OrNil(w.observed.autoscalers[n])); err != nil {
-			return err
-		}
-		replicas = 0
+	return w.retireTo(ctx, plan, current, replicasOf(current))
+}
+
+// ScaleDown scales a workload to zero.
+func (w *writer) ScaleDown(ctx context.Context, plan rollout.WorkloadPlan) error {
+	current := w.observed.deployments[plan.Revision]
+	if current == nil {
+		return nil
 	}
-	desired := deployment(w.isvc, n, revision, replicas, w.progressDeadline(revision))
+	if replicasOf(current) > 0 {
+		if err := w.DeleteConfirmed(ctx, objects.OrNil(w.observed.autoscalers[plan.Revision])); err != nil {
+			return err
+		}
+	}
+	return w.retireTo(ctx, plan, current, 0)
+}
+
+func (w *writer) retireTo(ctx context.Context, plan rollout.WorkloadPlan, current *appsv1.Deployment, replicas int) error {
+	revision, _ := w.revision(plan.Revision)
+	desired := deployment(w.isvc, plan.Revision, revision, replicas, w.progressDeadline(revision))
 	desired.Annotations[annotationIdleSince] = plan.IdleSince.Format(time.RFC3339Nano)
-	return w.objects.Apply(ctx, desired, current, objects.SharedLists)
+	return w.Objects.Apply(ctx, desired, current, objects.SharedLists)
 }
 
-func (w *writer) deleteWorkload(ctx context.Context, n rollout.Number) error {
-	if err := w.confirm(ctx); err != nil {
-		return err
-	}
-	for _, object := range []client.Object{
-		objects.OrNil(w.observed.autoscalers[n]), objects.OrNil(w.observed.deployments[n]), objects.OrNil(w.observed.services[n]),
-	} {
-		if err := w.objects.Delete(ctx, object); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *writer) confirm(ctx context.Context) error {
-	return w.Confirm(ctx, w.isvc, objects.OrNil(w.observed.route))
+// Delete deletes what is left of a workload.
+func (w *writer) Delete(ctx context.Context, n rollout.Number) error {
+	return w.DeleteConfirmed(ctx,
+		objects.OrNil(w.observed.autoscalers[n]), objects.OrNil(w.observed.deployments[n]), objects.OrNil(w.observed.services[n]))
 }
 
 // writeLocalService writes the Service that directs the in-cluster name of the InferenceService to
@@ -365,5 +304,5 @@ func (w *writer) writeLocalService(ctx context.Context) error {
 	if w.Decision.State == nil || !w.RoutesInstalled() {
 		return nil
 	}
-	return gateway.WriteLocalService(ctx, w.objects, w.Config.Ingress, objects.OrNil(w.observed.localService))
+	return gateway.WriteLocalService(ctx, w.Objects, w.Config.Ingress, objects.OrNil(w.observed.localService))
 }

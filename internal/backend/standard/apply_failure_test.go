@@ -16,6 +16,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +24,9 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 var failures = []error{
@@ -62,14 +65,14 @@ type player struct {
 func newPlayer(t *testing.T, fault fault) *player {
 	t.Helper()
 	p := &player{fault: fault}
-	p.cluster = newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	p.cluster = newCluster(t, testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"), testkit.ReplicaBounds(1, 3))
 	p.backend.Config = newConfig(localGateway)
-	p.intercept = p.write
+	p.server.Intercept = p.write
 	return p
 }
 
 func (p *player) write(w write, do func() error) error {
-	p.t.Helper()
+	p.T.Helper()
 	p.wrote++
 	p.failed = p.wrote == p.fault.number
 	if p.failed && !p.fault.lost {
@@ -86,67 +89,65 @@ func (p *player) write(w write, do func() error) error {
 }
 
 func (p *player) play(step step) {
-	p.t.Helper()
+	p.T.Helper()
 	p.ask(step.inputs, step.percent)
-	for range 50 {
+	backendtest.Settle(p.T, &p.now, func() int { return p.wrote }, p.catchUp, func() (time.Time, error) {
 		before := p.wrote
 		p.failed = false
 		decision, err := p.reconcile()
 		failed := p.fault.number > before && p.fault.number <= p.wrote
 		if failed != (err != nil) || failed && !errors.Is(err, p.fault.err) {
-			p.t.Fatalf("write %d, %v: error is %v", p.wrote, p.writes[len(p.writes)-1], err)
+			p.T.Fatalf("write %d, %v: error is %v", p.wrote, p.server.Writes[len(p.server.Writes)-1], err)
 		}
-		moved := p.runControllers()
-		if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
-			p.serves = p.served()
-		}
-		if moved || p.wrote > before {
-			continue
-		}
-		if decision.WakeAt.IsZero() {
-			return
-		}
-		p.now = decision.WakeAt
+		return decision.WakeAt, nil
+	})
+}
+
+func (p *player) catchUp() bool {
+	p.T.Helper()
+	moved := p.runControllers()
+	if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
+		p.serves = p.served()
 	}
-	p.t.Fatalf("does not settle: %v", p.writes)
+	return moved
 }
 
 // checkRequests checks that every request still reaches a ready revision.
 func (p *player) checkRequests(after write) {
-	p.t.Helper()
+	p.T.Helper()
 	var written rollout.Split
-	if p.has(isvcName, &gatewayv1.HTTPRoute{}) {
+	if p.Has(isvcName, &gatewayv1.HTTPRoute{}) {
 		written = p.served()
 		if state := p.rolloutState(); !state.Split.Equal(written) || written.IsEmpty() {
-			p.t.Errorf("after %v: the rollout state says %v and the route %v", after, state.Split, written)
+			p.T.Errorf("after %v: the rollout state says %v and the route %v", after, state.Split, written)
 		}
 	}
 	for _, split := range []rollout.Split{written, p.serves} {
 		for _, share := range split.Shares() {
 			if share.Percent > 0 && !p.canServe(share.Revision) {
-				p.t.Errorf("after %v: %v is served, and revision %d is not there", after, split, share.Revision)
+				p.T.Errorf("after %v: %v is served, and revision %d is not there", after, split, share.Revision)
 			}
 		}
 	}
 }
 
 func (p *player) canServe(n rollout.Number) bool {
-	p.t.Helper()
+	p.T.Helper()
 	deployment := &appsv1.Deployment{}
-	return p.has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0 &&
-		p.has(backend.RevisionName(isvcName, n), &corev1.Service{})
+	return p.Has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0 &&
+		p.Has(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
 func (c *cluster) state() map[string]any {
-	c.t.Helper()
+	c.T.Helper()
 	state := map[string]any{}
 	for _, list := range []client.ObjectList{
 		&appsv1.ControllerRevisionList{}, &appsv1.DeploymentList{}, &corev1.ServiceList{}, &gatewayv1.HTTPRouteList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &corev1.PodList{},
 	} {
-		for _, object := range c.list(list) {
+		for i, object := range c.List(list) {
 			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
-			c.must(err)
+			c.Must(err)
 			delete(content, "status")
 			metadata := content["metadata"].(map[string]any)
 			for _, key := range []string{"resourceVersion", "generation", "uid", "creationTimestamp"} {
@@ -161,7 +162,14 @@ func (c *cluster) state() map[string]any {
 				state.Routed, state.LostAt = nil, time.Time{}
 				metadata["annotations"] = state
 			}
-			state[fmt.Sprintf("%T %s", object, object.GetName())] = content
+			name := object.GetName()
+			if owner := metav1.GetControllerOf(object); owner != nil && owner.Kind == "Deployment" {
+				// The pods' own names and owners differ once the Deployment was created again.
+				delete(metadata, "name")
+				delete(metadata, "ownerReferences")
+				name = fmt.Sprintf("%s-%d", owner.Name, i)
+			}
+			state[fmt.Sprintf("%T %s", object, name)] = content
 		}
 	}
 	return state
@@ -185,7 +193,7 @@ func TestAnyWriteMayFail(t *testing.T) {
 				if testing.Short() && number%3 != 0 {
 					continue
 				}
-				t.Run(fmt.Sprintf("write %d, %v, %s", number, undisturbed.writes[number-1], name), func(t *testing.T) {
+				t.Run(fmt.Sprintf("write %d, %v, %s", number, undisturbed.server.Writes[number-1], name), func(t *testing.T) {
 					t.Parallel()
 					p := newPlayer(t, fault)
 					for _, step := range script[:i+1] {
@@ -205,13 +213,13 @@ func TestIndependentStepsContinue(t *testing.T) {
 	for _, kind := range []string{"ControllerRevision", "Service", "Deployment"} {
 		t.Run("the "+kind+" of the target is refused", func(t *testing.T) {
 			c := newCanary(t)
-			c.intercept = func(w write, do func() error) error {
-				if w.kind == kind && strings.HasPrefix(w.name, "sklearn-iris-predictor-00003") {
+			c.server.Intercept = func(w write, do func() error) error {
+				if w.Kind == kind && strings.HasPrefix(w.Name, "sklearn-iris-predictor-00003") {
 					return failures[4]
 				}
 				return do()
 			}
-			before := len(c.writes)
+			before := len(c.server.Writes)
 			c.ask("c", 10)
 			for range 8 {
 				decision, err := c.reconcile()
@@ -227,19 +235,19 @@ func TestIndependentStepsContinue(t *testing.T) {
 				t.Errorf("split is %v, want %v", got, want)
 			}
 			routes := 0
-			for _, w := range c.writes[before:] {
-				if w == (write{"apply", "HTTPRoute", isvcName}) {
+			for _, w := range c.server.Writes[before:] {
+				if w == (write{Verb: "apply", Kind: "HTTPRoute", Name: isvcName}) {
 					routes++
 				}
 			}
 			if routes > 1 {
 				t.Errorf("the route is written %d times", routes)
 			}
-			if c.has(deploymentName(isvcName, 2), &appsv1.Deployment{}) {
+			if c.Has(deploymentName(isvcName, 2), &appsv1.Deployment{}) {
 				t.Error("the superseded canary does not retire")
 			}
 
-			c.intercept = nil
+			c.server.Intercept = nil
 			c.settle()
 			if got, want := c.served(), split(t, 3, 10, 1, 90); !got.Equal(want) {
 				t.Errorf("split is %v once the cause is gone, want %v", got, want)
@@ -251,7 +259,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 		c := newCanary(t)
 		c.ask("c", 10)
 		observed, err := c.observe()
-		c.must(err)
+		c.Must(err)
 		outcome, err := c.carryOut(observed, c.decide(observed), func(change *backend.Change) { change.Revision = nil })
 		if err != nil || outcome.Target {
 			t.Fatalf("the target is created: %t, error is %v", outcome.Target, err)
@@ -259,7 +267,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 		if got, want := c.served(), rollout.All(1); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)
 		}
-		if c.has(backend.RevisionName(isvcName, 3), &corev1.Service{}) {
+		if c.Has(backend.RevisionName(isvcName, 3), &corev1.Service{}) {
 			t.Error("a revision that nothing is known of has a Service")
 		}
 	})
@@ -267,10 +275,10 @@ func TestIndependentStepsContinue(t *testing.T) {
 	t.Run("a refused workload does not block the repair of another", func(t *testing.T) {
 		c := newCanary(t)
 		for _, n := range []rollout.Number{1, 2} {
-			edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })
+			testkit.EditObject(c.Objects, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = new(int32(1)) })
 		}
-		c.intercept = func(w write, do func() error) error {
-			if w.name == deploymentName(isvcName, 1) {
+		c.server.Intercept = func(w write, do func() error) error {
+			if w.Name == deploymentName(isvcName, 1) {
 				return failures[2]
 			}
 			return do()
@@ -279,7 +287,7 @@ func TestIndependentStepsContinue(t *testing.T) {
 			t.Fatalf("error is %v", err)
 		}
 		deployment := &appsv1.Deployment{}
-		c.get(deploymentName(isvcName, 2), deployment)
+		c.Get(deploymentName(isvcName, 2), deployment)
 		if got := *deployment.Spec.ProgressDeadlineSeconds; got != 600 {
 			t.Errorf("deadline is %d", got)
 		}
@@ -287,8 +295,8 @@ func TestIndependentStepsContinue(t *testing.T) {
 
 	t.Run("nothing retires on a route that could not be written", func(t *testing.T) {
 		c := newCanary(t)
-		c.intercept = func(w write, do func() error) error {
-			if w == (write{"apply", "HTTPRoute", isvcName}) {
+		c.server.Intercept = func(w write, do func() error) error {
+			if w == (write{Verb: "apply", Kind: "HTTPRoute", Name: isvcName}) {
 				return failures[2]
 			}
 			return do()

@@ -10,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // TestOrderOfWrites compares the writes of a whole rollout in their order.
 func TestOrderOfWrites(t *testing.T) {
-	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	c := newCluster(t, testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"), testkit.ReplicaBounds(1, 3))
 	for _, step := range []struct {
 		name    string
 		inputs  string

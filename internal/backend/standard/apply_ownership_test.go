@@ -23,6 +23,7 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 type child struct {
@@ -46,7 +47,7 @@ var childrenOfACanary = []child{
 // newCanary returns a cluster in which revision 2 has 10 % and objects of every kind.
 func newCanary(t *testing.T) *cluster {
 	t.Helper()
-	c := newCluster(t, annotated(v1beta1.AnnotationEnableTagRouting, "true"), scaled(1, 3))
+	c := newCluster(t, testkit.Annotation(v1beta1.AnnotationEnableTagRouting, "true"), testkit.ReplicaBounds(1, 3))
 	c.backend.Config = newConfig(localGateway)
 	c.rollOut("a", -1)
 	c.rollOut("b", 10)
@@ -75,9 +76,9 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 		for _, child := range childrenOfACanary {
 			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
 				c := newCanary(t)
-				edit(c, child.name, child.empty(), test.disguise)
+				testkit.EditObject(c.Objects, child.name, child.empty(), test.disguise)
 				before := child.empty()
-				c.get(child.name, before)
+				c.Get(child.name, before)
 
 				var conflict *backend.ConflictError
 				if _, err := c.reconcile(); !errors.As(err, &conflict) || backend.IsStale(err) {
@@ -90,15 +91,15 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 					t.Errorf("message is %q", conflict)
 				}
 				after := child.empty()
-				c.get(child.name, after)
+				c.Get(child.name, after)
 				if diff := cmp.Diff(before, after); diff != "" {
 					t.Errorf("it was changed (-before +after):\n%s", diff)
 				}
 
-				c.remove(child.name, child.empty())
+				c.Remove(child.name, child.empty())
 				c.settle()
 				after = child.empty()
-				c.get(child.name, after)
+				c.Get(child.name, after)
 				if !metav1.IsControlledBy(after, c.isvc()) {
 					t.Error("it was not created once the name was free")
 				}
@@ -110,7 +111,7 @@ func TestForeignObjectsAreRefusedAndLeftAlone(t *testing.T) {
 func TestForeignObjectsBlockNothing(t *testing.T) {
 	t.Run("a rejected canary loses its traffic although the new target cannot be created", func(t *testing.T) {
 		c := newCanary(t)
-		c.must(c.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris-predictor-00003"}}))
+		c.Must(c.server.Create(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "sklearn-iris-predictor-00003"}}))
 		c.ask("c", 10)
 		if _, err := c.reconcile(); !isConflict(err) {
 			t.Fatalf("error is %v", err)
@@ -135,7 +136,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 			}
 			squatter.SetLabels(ours)
 			squatter.SetOwnerReferences(otherOwner)
-			c.must(c.server.Create(t.Context(), squatter))
+			c.Must(c.server.Create(t.Context(), squatter))
 			c.rollOut("b", 0)
 			if got, want := c.served(), split(t, 2, 0, 1, 100); !got.Equal(want) {
 				t.Errorf("split is %v, want %v", got, want)
@@ -145,10 +146,10 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 
 	t.Run("a canary that fails loses its traffic although an object of the stable has another owner", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
+		testkit.EditObject(c.Objects, backend.RevisionName(isvcName, 1), &autoscalingv2.HorizontalPodAutoscaler{}, func(a *autoscalingv2.HorizontalPodAutoscaler) {
 			a.OwnerReferences = otherOwner
 		})
-		c.unready[2] = true
+		c.setUnready(2, true)
 		c.runControllers()
 		if _, err := c.reconcile(); !isConflict(err) {
 			t.Fatalf("error is %v", err)
@@ -160,7 +161,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 
 	t.Run("a foreign tag route blocks a larger share, not a smaller one", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = otherOwner, nil })
+		testkit.EditObject(c.Objects, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.OwnerReferences, r.Labels = otherOwner, nil })
 		for _, test := range []struct {
 			percent int64
 			want    rollout.Split
@@ -179,7 +180,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 
 	t.Run("an old revision retires although the local address has another owner", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.Labels, s.OwnerReferences = nil, nil })
+		testkit.EditObject(c.Objects, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.Labels, s.OwnerReferences = nil, nil })
 		c.ask("b", -1)
 		for range 10 {
 			decision, err := c.reconcile()
@@ -191,7 +192,7 @@ func TestForeignObjectsBlockNothing(t *testing.T) {
 				c.now = decision.WakeAt
 			}
 		}
-		if c.has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
+		if c.Has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
 			t.Error("revision 1 is still there")
 		}
 	})
@@ -212,24 +213,24 @@ func TestCopiedObjectsAreIgnored(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
 				c := newCanary(t)
 				original := child.empty()
-				c.get(child.name, original)
+				c.Get(child.name, original)
 				// One sorts before the original, the other after it.
 				for _, name := range []string{"aaa", "zzz"} {
 					checkRequests := child.empty()
-					c.get(child.name, checkRequests)
+					c.Get(child.name, checkRequests)
 					checkRequests.SetName(name)
 					checkRequests.SetUID("look")
 					checkRequests.SetResourceVersion("")
 					checkRequests.SetOwnerReferences(owners)
-					c.must(c.server.Create(t.Context(), checkRequests))
+					c.Must(c.server.Create(t.Context(), checkRequests))
 				}
 				if writes := c.settle(); len(writes) > 0 {
 					t.Errorf("writes %v", writes)
 				}
-				edit(c, child.name, child.empty(), func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelManagedBy) })
+				testkit.EditObject(c.Objects, child.name, child.empty(), func(o client.Object) { delete(o.GetLabels(), v1beta1.LabelManagedBy) })
 				c.settle()
 				after := child.empty()
-				c.get(child.name, after)
+				c.Get(child.name, after)
 				if child.kind != "ControllerRevision" && after.GetLabels()[v1beta1.LabelManagedBy] == "" {
 					t.Error("the original is no longer looked after")
 				}
@@ -249,12 +250,12 @@ func TestOrphansAreAdopted(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %s %s", child.kind, child.name, name), func(t *testing.T) {
 				c := newCanary(t)
 				before := child.empty()
-				c.get(child.name, before)
+				c.Get(child.name, before)
 				split := c.served()
-				edit(c, child.name, child.empty(), lose)
+				testkit.EditObject(c.Objects, child.name, child.empty(), lose)
 				c.settle()
 				after := child.empty()
-				c.get(child.name, after)
+				c.Get(child.name, after)
 				if after.GetUID() != before.GetUID() {
 					t.Error("it was created again")
 				}
@@ -278,7 +279,7 @@ func TestObjectsOfDeletedInferenceService(t *testing.T) {
 	for _, child := range childrenOfACanary {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
 			c := newCanary(t)
-			edit(c, child.name, child.empty(), func(o client.Object) {
+			testkit.EditObject(c.Objects, child.name, child.empty(), func(o client.Object) {
 				owners := o.GetOwnerReferences()
 				owners[0].UID = "earlier"
 				o.SetOwnerReferences(owners)
@@ -286,10 +287,10 @@ func TestObjectsOfDeletedInferenceService(t *testing.T) {
 			if _, err := c.reconcile(); !backend.IsStale(err) {
 				t.Fatalf("error is %v", err)
 			}
-			c.remove(child.name, child.empty())
+			c.Remove(child.name, child.empty())
 			c.settle()
 			after := child.empty()
-			c.get(child.name, after)
+			c.Get(child.name, after)
 			if !metav1.IsControlledBy(after, c.isvc()) {
 				t.Error("it is not created again")
 			}
@@ -301,9 +302,9 @@ func TestObjectsOfDeletedInferenceService(t *testing.T) {
 // and must not count for the first revision of a new one.
 func TestPodsOfDeletedInferenceService(t *testing.T) {
 	for name, leave := range map[string]func(*cluster){
-		"a pod": func(c *cluster) { c.must(c.server.Create(c.t.Context(), newPod(1, "earlier", true))) },
+		"a pod": func(c *cluster) { c.Must(c.server.Create(c.T.Context(), newPod(1, "earlier", true))) },
 		"an endpoint": func(c *cluster) {
-			c.must(c.server.Create(c.t.Context(), &discoveryv1.EndpointSlice{
+			c.Must(c.server.Create(c.T.Context(), &discoveryv1.EndpointSlice{
 				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier", Labels: map[string]string{
 					v1beta1.LabelInferenceService: isvcName, discoveryv1.LabelServiceName: backend.RevisionName(isvcName, 1),
 				}},
@@ -320,11 +321,11 @@ func TestPodsOfDeletedInferenceService(t *testing.T) {
 					t.Fatalf("error is %v", err)
 				}
 			}
-			if len(c.writes) > 0 {
-				t.Errorf("it writes %v", c.writes)
+			if len(c.server.Writes) > 0 {
+				t.Errorf("it writes %v", c.server.Writes)
 			}
-			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
-			c.must(client.IgnoreNotFound(c.server.Delete(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
+			c.Must(client.IgnoreNotFound(c.server.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
+			c.Must(client.IgnoreNotFound(c.server.Delete(t.Context(), &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "earlier"}})))
 			c.settle()
 			if got, want := c.served(), rollout.All(1); !got.Equal(want) {
 				t.Errorf("split is %v, want %v", got, want)

@@ -4,6 +4,7 @@
 package standard
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -19,19 +21,20 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/backendtest"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func (c *cluster) decided() (backendtest.Moment, rollout.Decision) {
-	c.t.Helper()
+	c.T.Helper()
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	return observed, c.decide(observed)
 }
 
 // reconcileUntil reconciles until a decision has the action for the revision, and returns that
 // decision unapplied.
 func (c *cluster) reconcileUntil(n rollout.Number, action rollout.Action) (backendtest.Moment, rollout.Decision) {
-	c.t.Helper()
+	c.T.Helper()
 	for range 20 {
 		observed, decision := c.decided()
 		for _, plan := range decision.Workloads {
@@ -39,12 +42,12 @@ func (c *cluster) reconcileUntil(n rollout.Number, action rollout.Action) (backe
 				return observed, decision
 			}
 		}
-		c.must(c.applyDecision(observed, decision))
+		c.Must(c.applyDecision(observed, decision))
 		if !c.runControllers() && !decision.WakeAt.IsZero() {
 			c.now = decision.WakeAt
 		}
 	}
-	c.t.Fatalf("revision %d never gets to %s", n, action)
+	c.T.Fatalf("revision %d never gets to %s", n, action)
 	return backendtest.Moment{}, rollout.Decision{}
 }
 
@@ -52,7 +55,7 @@ func TestDecisionOnOldRouteIsRefused(t *testing.T) {
 	c := newCanary(t)
 	c.ask("b", 50)
 	observed, decision := c.decided()
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(20)) })
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(20)) })
 	before := c.route().ResourceVersion
 
 	if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
@@ -73,14 +76,14 @@ func TestNoRemovalOnOldView(t *testing.T) {
 	touched := func(o client.Object) { annotate(o, "touched", "yes") }
 	for name, change := range map[string]func(*cluster){
 		"the route has changed": func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { touched(r) })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { touched(r) })
 		},
-		"the route is gone":    func(c *cluster) { c.remove(isvcName, &gatewayv1.HTTPRoute{}) },
+		"the route is gone":    func(c *cluster) { c.Remove(isvcName, &gatewayv1.HTTPRoute{}) },
 		"the spec has changed": func(c *cluster) { c.editSpec(func(isvc *v1beta1.InferenceService) { touched(isvc) }) },
 		"the service was deleted and created again": func(c *cluster) {
 			isvc := c.isvc()
 			isvc.UID = "another"
-			c.must(c.server.Update(c.t.Context(), isvc))
+			c.Must(c.server.Update(c.T.Context(), isvc))
 		},
 	} {
 		for _, action := range []rollout.Action{rollout.ScaleDown, rollout.Delete} {
@@ -89,7 +92,7 @@ func TestNoRemovalOnOldView(t *testing.T) {
 				c.ask("b", -1)
 				observed, decision := c.reconcileUntil(1, action)
 				replicas := c.replicas(1)
-				before := len(c.writes)
+				before := len(c.server.Writes)
 				change(c)
 
 				_, err := c.carryOut(observed, decision)
@@ -99,11 +102,11 @@ func TestNoRemovalOnOldView(t *testing.T) {
 				if got := c.replicas(1); got != replicas {
 					t.Errorf("revision 1 has %d replicas, had %d", got, replicas)
 				}
-				if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
+				if !c.Has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
 					t.Error("the Service of revision 1 is gone")
 				}
-				for _, w := range c.writes[before:] {
-					if w.verb == "delete" {
+				for _, w := range c.server.Writes[before:] {
+					if w.Verb == "delete" {
 						t.Errorf("it tries to %v", w)
 					}
 				}
@@ -120,9 +123,9 @@ func TestNoTrafficToScaledDownRevision(t *testing.T) {
 		"we have, and nothing else about it would be written": func(c *cluster) {
 			current := &unstructured.Unstructured{}
 			current.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
-			c.get(deploymentName(isvcName, 1), current)
+			c.Get(deploymentName(isvcName, 1), current)
 			current.SetResourceVersion(current.GetResourceVersion() + "0")
-			c.must(c.backend.NoteWritten(current))
+			c.Must(c.backend.NoteWritten(current))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,14 +138,14 @@ func TestNoTrafficToScaledDownRevision(t *testing.T) {
 			if backend.IsStale(err) {
 				return
 			}
-			c.must(err)
+			c.Must(err)
 			decision := c.decide(observed)
 			if want := split(t, 2, 0, 1, 100); !decision.State.Split.Equal(want) {
 				t.Fatalf("the split is to be %v, want %v", decision.State.Split, want)
 			}
-			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
+			testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) {
 				d.Spec.Replicas = new(int32(0))
-				annotate(d, annotationIdleSince, start.Format(time.RFC3339Nano))
+				annotate(d, annotationIdleSince, testkit.Start.Format(time.RFC3339Nano))
 			})
 			if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
 				t.Errorf("error is %v", err)
@@ -161,13 +164,13 @@ func TestUnlabelledRouteIsNotAwaited(t *testing.T) {
 	c.settle()
 	route := &unstructured.Unstructured{}
 	route.SetGroupVersionKind(schema.GroupVersion(gatewayv1.GroupVersion).WithKind(routeKind))
-	c.get(isvcName, route)
+	c.Get(isvcName, route)
 	route.SetResourceVersion(route.GetResourceVersion() + "0")
-	c.must(c.backend.NoteWritten(route))
+	c.Must(c.backend.NoteWritten(route))
 	if _, err := c.observe(); !backend.IsStale(err) {
 		t.Fatalf("error is %v", err)
 	}
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Labels = nil })
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Labels = nil })
 	c.report(rollout.State{Stable: 1, Target: 1, Split: rollout.All(1)})
 	c.settle()
 	if got, want := c.route().Labels[v1beta1.LabelInferenceService], isvcName; got != want {
@@ -181,11 +184,11 @@ func TestDeletedObjectsAreNotRecreated(t *testing.T) {
 	c := newCanary(t)
 	c.ask("b", -1)
 	observed, decision := c.reconcileUntil(1, rollout.Drain)
-	c.remove(deploymentName(isvcName, 1), &appsv1.Deployment{})
+	c.Remove(deploymentName(isvcName, 1), &appsv1.Deployment{})
 	if err := c.applyDecision(observed, decision); err == nil {
 		t.Error("there is no error")
 	}
-	if c.has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
+	if c.Has(deploymentName(isvcName, 1), &appsv1.Deployment{}) {
 		t.Error("the Deployment is back")
 	}
 }
@@ -196,21 +199,51 @@ func TestStaleCache(t *testing.T) {
 		t.Run(child.kind+" "+child.name, func(t *testing.T) {
 			c := newCanary(t)
 			original := child.empty()
-			c.get(child.name, original)
-			c.remove(child.name, child.empty())
+			c.Get(child.name, original)
+			c.Remove(child.name, child.empty())
 			observed, decision := c.decided()
 			original.SetResourceVersion("")
-			c.must(c.server.Create(t.Context(), original))
+			c.Must(c.server.Create(t.Context(), original))
 
 			if err := c.applyDecision(observed, decision); !backend.IsStale(err) {
 				t.Errorf("error is %v", err)
 			}
 			after := child.empty()
-			c.get(child.name, after)
+			c.Get(child.name, after)
 			if after.GetResourceVersion() != original.GetResourceVersion() {
 				t.Error("it was written")
 			}
 		})
+	}
+}
+
+// TestCreatedRevisionIsAwaited: the status names a revision that the cache does not show yet. It is not
+// lost, and the spec does not get another number.
+func TestCreatedRevisionIsAwaited(t *testing.T) {
+	c := newCluster(t)
+	c.ask("a", -1)
+	observed, decision := c.decided()
+	c.Must(c.applyDecision(observed, decision))
+	c.report(rollout.State{Stable: 1, Target: 1})
+	behind := interceptor.Funcs{List: func(ctx context.Context, server client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+		if _, history := list.(*appsv1.ControllerRevisionList); history {
+			return nil
+		}
+		return server.List(ctx, list, options...)
+	}}
+	current := c.backend.Client
+	c.backend.Client = interceptor.NewClient(c.server, behind)
+	if _, err := c.observe(); !backend.IsStale(err) {
+		t.Errorf("behind its own write, it observes with the error %v", err)
+	}
+
+	c.backend.Client = current
+	if _, decision := c.decided(); decision.Create || decision.Target != 1 {
+		t.Errorf("once it is up to date, the target is %d, new: %t", decision.Target, decision.Create)
+	}
+	c.Remove(backend.RevisionName(isvcName, 1), &appsv1.ControllerRevision{})
+	if _, err := c.observe(); err != nil {
+		t.Errorf("it waits for a deleted ControllerRevision: %v", err)
 	}
 }
 
@@ -219,10 +252,10 @@ func TestSettledCostsNoWrites(t *testing.T) {
 		t.Run(step.inputs, func(t *testing.T) {
 			c := newCanary(t)
 			c.rollOut(step.inputs, step.percent)
-			before := len(c.writes)
+			before := len(c.server.Writes)
 			for range 3 {
 				decision, err := c.reconcile()
-				c.must(err)
+				c.Must(err)
 				if !decision.WakeAt.IsZero() {
 					t.Errorf("it wants to wake at %v", decision.WakeAt)
 				}
@@ -230,7 +263,7 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			}
 			// An upgrade: a new process, whose other settings affect new pods only.
 			c.backend = &Backend{
-				Store:           objects.Store{Client: c.backend.Client, APIReader: c.backend.APIReader, Scheme: c.scheme},
+				Store:           objects.Store{Client: c.backend.Client, APIReader: c.backend.APIReader, Scheme: c.backend.Scheme, Now: c.backend.Now},
 				Config:          newConfig(localGateway),
 				RoutesInstalled: c.backend.RoutesInstalled,
 			}
@@ -238,8 +271,8 @@ func TestSettledCostsNoWrites(t *testing.T) {
 			if _, err := c.reconcile(); err != nil {
 				t.Fatal(err)
 			}
-			if len(c.writes) > before {
-				t.Errorf("it writes %v", c.writes[before:])
+			if len(c.server.Writes) > before {
+				t.Errorf("it writes %v", c.server.Writes[before:])
 			}
 		})
 	}
@@ -248,21 +281,21 @@ func TestSettledCostsNoWrites(t *testing.T) {
 // TestRepairsManualChanges: objects that are edited or deleted by hand are restored, and the split
 // does not change.
 func TestRepairsManualChanges(t *testing.T) {
-	for name, meddle := range map[string]func(*cluster){
+	for name, change := range map[string]func(*cluster){
 		"a Deployment is scaled to nothing": func(c *cluster) {
-			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
+			testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })
 		},
 		"a Deployment runs another image": func(c *cluster) {
-			edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" })
+			testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "evil" })
 		},
 		"a Service leads elsewhere": func(c *cluster) {
-			edit(c, backend.RevisionName(isvcName, 1), &corev1.Service{}, func(s *corev1.Service) { s.Spec.Selector["debug"] = "true" })
+			testkit.EditObject(c.Objects, backend.RevisionName(isvcName, 1), &corev1.Service{}, func(s *corev1.Service) { s.Spec.Selector["debug"] = "true" })
 		},
 		"a weight is changed": func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(99)) })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(99)) })
 		},
 		"a tag leads elsewhere": func(c *cluster) {
-			edit(c, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+			testkit.EditObject(c.Objects, "prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				r.Spec.Rules[0].BackendRefs[0].Name = "sklearn-iris-predictor-00002"
 			})
 		},
@@ -270,7 +303,7 @@ func TestRepairsManualChanges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCanary(t)
 			want := c.state()
-			meddle(c)
+			change(c)
 			c.settle()
 			if diff := stateDiff(want, c.state()); diff != "" {
 				t.Errorf("it is not as before (-before +after):\n%s", diff)
@@ -282,7 +315,7 @@ func TestRepairsManualChanges(t *testing.T) {
 			c := newCanary(t)
 			want := c.state()
 			state := c.rolloutState()
-			c.remove(child.name, child.empty())
+			c.Remove(child.name, child.empty())
 			if child.name == isvcName {
 				c.report(state) // Without the route, the history comes from the reported status.
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func TestContract(t *testing.T) {
@@ -33,8 +34,8 @@ func (h contractCluster) Backend() backendtest.Backend                { return h
 func (h contractCluster) InferenceService() *v1beta1.InferenceService { return h.c.isvc() }
 func (h contractCluster) CatchUp() bool                               { return h.c.runControllers() }
 
-func (h contractCluster) SetDeaf(unresponsive bool) { h.c.unresponsive = unresponsive }
-func (h contractCluster) Writes() int               { return len(h.c.writes) }
+func (h contractCluster) SetUnresponsive(unresponsive bool) { h.c.setUnresponsive(unresponsive) }
+func (h contractCluster) Writes() int                       { return len(h.c.server.Writes) }
 
 func (h contractCluster) Settings() predictor.Settings { return predictor.Settings{} }
 
@@ -44,11 +45,11 @@ func (h contractCluster) Update(isvc *v1beta1.InferenceService) {
 	})
 }
 
-func (h contractCluster) SetBroken(n rollout.Number, broken bool) { h.c.unready[n] = broken }
+func (h contractCluster) SetFailing(n rollout.Number, failing bool) { h.c.setUnready(n, failing) }
 
 func (h contractCluster) Instances(n rollout.Number) []string {
 	var uids []string
-	for _, pod := range h.c.list(&corev1.PodList{}) {
+	for _, pod := range h.c.List(&corev1.PodList{}) {
 		if pod.GetLabels()[v1beta1.LabelRevision] == backend.RevisionName(isvcName, n) {
 			uids = append(uids, string(pod.GetUID()))
 		}
@@ -56,30 +57,22 @@ func (h contractCluster) Instances(n rollout.Number) []string {
 	return uids
 }
 
-func (h contractCluster) FailWrite(number int, err error) {
-	h.c.intercept = func(_ write, do func() error) error {
-		number--
-		if number == 0 {
-			return err
-		}
-		return do()
-	}
-}
+func (h contractCluster) FailWrite(number int, err error) { h.c.server.FailWrite(number, err) }
 
 func (h contractCluster) LoseWorkload(n rollout.Number) {
-	h.c.remove(deploymentName(isvcName, n), &appsv1.Deployment{})
-	h.c.remove(backend.RevisionName(isvcName, n), &corev1.Service{})
+	h.c.Remove(deploymentName(isvcName, n), &appsv1.Deployment{})
+	h.c.Remove(backend.RevisionName(isvcName, n), &corev1.Service{})
 }
 
-func (h contractCluster) LoseRoute() { h.c.remove(isvcName, &gatewayv1.HTTPRoute{}) }
+func (h contractCluster) LoseRoute() { h.c.Remove(isvcName, &gatewayv1.HTTPRoute{}) }
 
 func (h contractCluster) TouchRoute() {
-	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, "touched", r.ResourceVersion) })
-	h.c.acceptRoutes()
+	testkit.EditObject(h.c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, "touched", r.ResourceVersion) })
+	h.c.runControllers()
 }
 
-func (h contractCluster) SetRecord(text string) {
-	edit(h.c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
+func (h contractCluster) SetRolloutState(text string) {
+	testkit.EditObject(h.c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
 }
 
 func (h contractCluster) StealRevision(n rollout.Number) func() {
@@ -92,7 +85,7 @@ func (h contractCluster) StealRoute() func() {
 
 func (h contractCluster) steal(name string, empty func() client.Object) func() {
 	own := func(owners []metav1.OwnerReference) (before []metav1.OwnerReference) {
-		edit(h.c, name, empty(), func(o client.Object) {
+		testkit.EditObject(h.c.Objects, name, empty(), func(o client.Object) {
 			before = o.GetOwnerReferences()
 			o.SetOwnerReferences(owners)
 		})

@@ -15,9 +15,10 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
-	"github.com/serinus-io/serinus/internal/backend/gateway/gatewaytest"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 // traffic sends requests through a gateway whose data plane may lag behind its controller.
@@ -54,10 +55,10 @@ func (g *traffic) split() rollout.Split { return splitOf(g.isvc(), g.route()) }
 
 // run advances the time, while the operator and the cluster work and clients send requests.
 func (g *traffic) run(until time.Duration) {
-	g.t.Helper()
+	g.T.Helper()
 	for end := g.now.Add(until); g.now.Before(end); g.now = g.now.Add(tick) {
 		if _, err := g.reconcile(); err != nil && !backend.IsStale(err) {
-			g.t.Fatal(err)
+			g.T.Fatal(err)
 		}
 		g.runControllers()
 		g.follow()
@@ -66,7 +67,7 @@ func (g *traffic) run(until time.Duration) {
 }
 
 func (g *traffic) follow() {
-	g.t.Helper()
+	g.T.Helper()
 	now := g.split()
 	if len(g.configured) == 0 || !g.configured[len(g.configured)-1].split.Equal(now) {
 		g.configured = append(g.configured, routed{now, g.now})
@@ -79,13 +80,13 @@ func (g *traffic) follow() {
 }
 
 func (g *traffic) request() {
-	g.t.Helper()
+	g.T.Helper()
 	for _, share := range g.served.Shares() {
 		if share.Percent == 0 {
 			continue
 		}
 		slice := &discoveryv1.EndpointSlice{}
-		if g.has(backend.RevisionName(isvcName, share.Revision)+"-abcde", slice) && len(slice.Endpoints) > 0 {
+		if g.Has(fakecluster.EndpointSliceName(backend.RevisionName(isvcName, share.Revision)), slice) && len(slice.Endpoints) > 0 {
 			g.answered[share.Revision]++
 		} else {
 			g.failed[share.Revision]++
@@ -95,31 +96,31 @@ func (g *traffic) request() {
 
 // programmed sets the Programmed condition of the Gateway at a generation.
 func (g *traffic) programmed(generation int64, condition *metav1.Condition) {
-	g.t.Helper()
-	reported := gatewaytest.NewGateway("kserve-ingress-gateway", generation, "http")
+	g.T.Helper()
+	reported := testkit.NewGateway("kserve-ingress-gateway", generation, "http")
 	if condition != nil {
 		reported.Status.Conditions = []metav1.Condition{*condition}
 	}
 	found := &gatewayv1.Gateway{}
-	if err := g.server.Get(g.t.Context(), client.ObjectKeyFromObject(reported), found); err != nil {
-		g.must(client.IgnoreNotFound(err))
-		g.must(g.server.Create(g.t.Context(), reported))
+	if err := g.server.Get(g.T.Context(), client.ObjectKeyFromObject(reported), found); err != nil {
+		g.Must(client.IgnoreNotFound(err))
+		g.Must(g.server.Create(g.T.Context(), reported))
 		return
 	}
 	reported.ResourceVersion = found.ResourceVersion
-	g.must(g.server.Update(g.t.Context(), reported))
+	g.Must(g.server.Update(g.T.Context(), reported))
 }
 
 func (g *traffic) runs(n rollout.Number) bool {
-	g.t.Helper()
+	g.T.Helper()
 	deployment := &appsv1.Deployment{}
-	return g.has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0
+	return g.Has(deploymentName(isvcName, n), deployment) && *deployment.Spec.Replicas > 0
 }
 
 func (g *traffic) wantNoFailures() {
-	g.t.Helper()
+	g.T.Helper()
 	if len(g.failed) > 0 {
-		g.t.Errorf("requests failed, by revision: %v; answered were %v", g.failed, g.answered)
+		g.T.Errorf("requests failed, by revision: %v; answered were %v", g.failed, g.answered)
 	}
 }
 
@@ -159,18 +160,18 @@ func TestNoRequestFailsBehindLaggingDataPlane(t *testing.T) {
 // TestNoDrainWhileGatewayIsNotProgrammed: the gateway accepts each generation of the route while
 // its data plane serves the one before.
 func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
-	refused := gatewaytest.Programmed(1, no)
+	refused := testkit.Programmed(1, no)
 	for name, report := range map[string]func(g *traffic){
 		"the Gateway says so": func(g *traffic) { g.programmed(1, &refused) },
 		"a listener says so": func(g *traffic) {
 			g.programmed(1, nil)
 			found := &gatewayv1.Gateway{}
-			g.must(g.server.Get(g.t.Context(), client.ObjectKey{Namespace: "kserve", Name: "kserve-ingress-gateway"}, found))
+			g.Must(g.server.Get(g.T.Context(), client.ObjectKey{Namespace: "kserve", Name: "kserve-ingress-gateway"}, found))
 			found.Status.Listeners[0].Conditions = []metav1.Condition{refused}
-			g.must(g.server.Update(g.t.Context(), found))
+			g.Must(g.server.Update(g.T.Context(), found))
 		},
 		"the Gateway has yet to report on a change": func(g *traffic) {
-			condition := gatewaytest.Programmed(1, yes)
+			condition := testkit.Programmed(1, yes)
 			g.programmed(2, &condition)
 		},
 	} {
@@ -187,13 +188,13 @@ func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 				t.Errorf("revision 1 runs: %t; answered were %v", g.runs(1), g.answered)
 			}
 			observed, err := g.observe()
-			g.must(err)
+			g.Must(err)
 			decision := g.decide(observed)
 			if decision.Programmed || observed.RouteStatus.Message == "" {
 				t.Errorf("it is programmed: %t; users read %q", decision.Programmed, observed.RouteStatus.Message)
 			}
 
-			programmed := gatewaytest.Programmed(2, yes)
+			programmed := testkit.Programmed(2, yes)
 			g.programmed(2, &programmed)
 			g.stuck = false
 			g.run(5 * time.Minute)
@@ -208,17 +209,17 @@ func TestNoDrainWhileGatewayIsNotProgrammed(t *testing.T) {
 // TestTagHostsNeedProgrammedGateway, like the main route.
 func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 	c := newCanary(t)
-	local := gatewaytest.NewGateway("kserve-local-gateway", 1, "http")
-	local.Status.Conditions = []metav1.Condition{gatewaytest.Programmed(1, no)}
-	c.must(c.server.Create(t.Context(), local))
+	local := testkit.NewGateway("kserve-local-gateway", 1, "http")
+	local.Status.Conditions = []metav1.Condition{testkit.Programmed(1, no)}
+	c.Must(c.server.Create(t.Context(), local))
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	if route := observed.Route; route.Accepted || route.TagsAccepted || route.TagsRefused {
 		t.Errorf("the route is %+v", route)
 	}
 	c.refuse("latest-sklearn-iris-predictor")
 	observed, err = c.observe()
-	c.must(err)
+	c.Must(err)
 	if observed.Route.TagsRefused {
 		t.Error("a refusal counts while the gateway may serve the tag as it was")
 	}
@@ -227,7 +228,7 @@ func TestTagHostsNeedProgrammedGateway(t *testing.T) {
 // TestRouteChangedOutcome: after any change of its spec, no gateway can have accepted the route
 // yet.
 func TestRouteChangedOutcome(t *testing.T) {
-	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	clusterLocal := testkit.Label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	for name, test := range map[string]struct {
 		change func(c *cluster)
 		want   bool
@@ -239,11 +240,10 @@ func TestRouteChangedOutcome(t *testing.T) {
 			c.backend.Config.Ingress.RequestTimeout = &metav1.Duration{Duration: time.Minute}
 		}, want: true},
 		"its weights": {change: func(c *cluster) { c.ask("b", 50) }, want: true},
-		"a tag host":  {change: func(c *cluster) { c.remove("prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }, want: true},
+		"a tag host":  {change: func(c *cluster) { c.Remove("prev-sklearn-iris-predictor", &gatewayv1.HTTPRoute{}) }, want: true},
 		"its labels": {change: func(c *cluster) {
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) {
 				delete(r.Labels, v1beta1.LabelComponent)
-				r.Generation--
 			})
 		}},
 	} {
@@ -251,12 +251,12 @@ func TestRouteChangedOutcome(t *testing.T) {
 			c := newCanary(t)
 			test.change(c)
 			observed, err := c.observe()
-			c.must(err)
+			c.Must(err)
 			decision := c.decide(observed)
 			written, err := c.carryOut(observed, decision)
-			c.must(err)
+			c.Must(err)
 			if written.RouteChanged != test.want {
-				t.Errorf("a route is changed: %t, after %v", written.RouteChanged, c.writes)
+				t.Errorf("a route is changed: %t, after %v", written.RouteChanged, c.server.Writes)
 			}
 		})
 	}
@@ -306,18 +306,18 @@ func TestUnusableHosts(t *testing.T) {
 			c := newCanary(t)
 			c.backend.Config.Ingress.Domain = "example.org"
 			observed, err := c.observe()
-			c.must(err)
+			c.Must(err)
 			unusable := map[string]bool{}
 			for _, host := range test.unusable {
 				unusable[host] = true
 			}
-			c.must(c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.UnusableHosts = unusable }))
+			c.Must(c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.UnusableHosts = unusable }))
 			for name, want := range map[string][]string{
 				isvcName: test.wantHosts, "latest-sklearn-iris-predictor": {test.wantTag}, "prev-sklearn-iris-predictor": {test.wantPrev},
 			} {
 				var got []string
 				route := &gatewayv1.HTTPRoute{}
-				if c.has(name, route) {
+				if c.Has(name, route) {
 					got = observedHosts(route)
 				}
 				if want[0] == "" {
@@ -343,16 +343,16 @@ func observedHosts(route *gatewayv1.HTTPRoute) []string {
 func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 	c := newCanary(t)
 	for _, name := range []string{"kserve-ingress-gateway", "kserve-local-gateway"} {
-		c.must(c.server.Create(t.Context(), gatewaytest.NewGateway(name, 1, "http")))
+		c.Must(c.server.Create(t.Context(), testkit.NewGateway(name, 1, "http")))
 	}
 	timeouts := func() map[string]*gatewayv1.HTTPRouteTimeouts {
 		found := map[string]*gatewayv1.HTTPRouteTimeouts{}
-		for _, object := range c.list(&gatewayv1.HTTPRouteList{}) {
+		for _, object := range c.List(&gatewayv1.HTTPRouteList{}) {
 			found[object.GetName()] = object.(*gatewayv1.HTTPRoute).Spec.Rules[0].Timeouts
 		}
 		return found
 	}
-	c.must(c.server.Create(t.Context(), gatewaytest.NewGatewayClass("HTTPRouteRequestTimeout")))
+	c.Must(c.server.Create(t.Context(), testkit.NewGatewayClass("HTTPRouteRequestTimeout")))
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("a settled one is written: %v", writes)
 	}
@@ -364,9 +364,9 @@ func TestDefaultTimeoutIsAddedWithWeights(t *testing.T) {
 		t.Errorf("a tag host that leads where it led has %v", got)
 	}
 	class := &gatewayv1.GatewayClass{}
-	c.must(c.server.Get(t.Context(), client.ObjectKey{Name: "example"}, class))
+	c.Must(c.server.Get(t.Context(), client.ObjectKey{Name: "example"}, class))
 	class.Status.SupportedFeatures = nil
-	c.must(c.server.Update(t.Context(), class))
+	c.Must(c.server.Update(t.Context(), class))
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("a settled one is written: %v", writes)
 	}

@@ -10,5 +10,5 @@
 // both change in one write. Each tag host has an HTTPRoute of its own.
 //
 // Observe reads all objects from the cache. Apply writes a decision in an order that allows the
-// operator to stop after any write; see [Backend.Apply].
+// operator to stop after any write; see session.Apply.
 package standard

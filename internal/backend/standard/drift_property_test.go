@@ -18,6 +18,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/internal/backend/objects"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func everyIntent(t *testing.T) map[string]struct {
@@ -97,7 +98,7 @@ func TestIsUpToDateDetectsRemovals(t *testing.T) {
 				}
 				// The labels from the InferenceService are written only together with other
 				// changes.
-				intent.SetLabels(objects.Meta(newInferenceService(), "", 2).Labels)
+				intent.SetLabels(objects.Meta(testkit.NewInferenceService(), "", 2).Labels)
 				actual := intent.DeepCopy()
 				where := damage(rt, actual.Object)
 				observed := test.empty()

@@ -24,38 +24,39 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // The objects in testdata/served are the results of these intents on kube-apiserver 1.37 with the
 // CRDs of the Gateway API 1.6. They contain its defaults and its form of quantities.
 
 func intendedDeployment() *appsv1.Deployment {
-	return deployment(newInferenceService(), 2, newRevision(withAllKindsOfFields), 3, 10*time.Minute)
+	return deployment(testkit.NewInferenceService(), 2, newRevision(withAllKindsOfFields), 3, 10*time.Minute)
 }
 
 func intendedService() *corev1.Service {
-	return service(newInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.Runs.AppProtocol = "kubernetes.io/h2c" }))
+	return service(testkit.NewInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.Runs.AppProtocol = "kubernetes.io/h2c" }))
 }
 
 func intendedAutoscaler() *autoscalingv2.HorizontalPodAutoscaler {
-	isvc := newInferenceService(scaled(2, 10))
+	isvc := testkit.NewInferenceService(testkit.ReplicaBounds(2, 10))
 	return autoscaler(isvc, 2, intent.Bounds(isvc, v1beta1.DeploymentModeStandard), 3)
 }
 
 func intendedRoute(t *testing.T) *gatewayv1.HTTPRoute {
 	t.Helper()
 	state := rollout.State{
-		Stable: 1, Target: 2, Split: split(t, 2, 10, 1, 90), ServedBefore: rollout.All(1), ShiftedAt: start, Highest: 2,
+		Stable: 1, Target: 2, Split: split(t, 2, 10, 1, 90), ServedBefore: rollout.All(1), ShiftedAt: testkit.Start, Highest: 2,
 	}
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, state, requestTimeout("90s"))
+	return mainRoute(testkit.NewInferenceService(), newConfig(localGateway).Ingress, state, requestTimeout("90s"))
 }
 
 func intendedTagRoute() *gatewayv1.HTTPRoute {
-	return tagRoute(newInferenceService(), newConfig(localGateway).Ingress, v1beta1.TagPrevious, 1, nil)
+	return tagRoute(testkit.NewInferenceService(), newConfig(localGateway).Ingress, v1beta1.TagPrevious, 1, nil)
 }
 
 func intendedStoppedRoute() *gatewayv1.HTTPRoute {
-	return mainRoute(newInferenceService(), newConfig(localGateway).Ingress, rollout.State{Stable: 1, Target: 2}, nil)
+	return mainRoute(testkit.NewInferenceService(), newConfig(localGateway).Ingress, rollout.State{Stable: 1, Target: 2}, nil)
 }
 
 // withAllKindsOfFields adds a field for each kind of default that the API server sets in pods.
@@ -193,7 +194,7 @@ func everyDrift[T client.Object]() map[string]drift[T] {
 			o.SetOwnerReferences(owners)
 		}},
 		"an annotation of ours is added": {undone: true, edit: func(o T) {
-			annotate(o, annotationIdleSince, start.Format(time.RFC3339Nano))
+			annotate(o, annotationIdleSince, testkit.Start.Format(time.RFC3339Nano))
 		}},
 		"a label of the user's is removed": {edit: func(o T) { delete(o.GetLabels(), "team") }},
 		"a label is added":                 {edit: func(o T) { o.GetLabels()["team"] = "iris" }},

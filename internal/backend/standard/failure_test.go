@@ -17,10 +17,11 @@ import (
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func at(seconds int) metav1.Time {
-	return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second))
+	return metav1.NewTime(testkit.Start.Add(time.Duration(seconds) * time.Second))
 }
 
 func ofServer(state corev1.ContainerState) *corev1.Pod {
@@ -93,7 +94,7 @@ func TestRevisionDetail(t *testing.T) {
 				Revisions: []rollout.Revision{{Number: 2, Workloads: rollout.WorkloadsOf(&rollout.Workload{})}},
 				Details:   map[rollout.Number]backend.RevisionStatus{2: revisionDetail(deployment, test.pods)},
 			}
-			observed, _ = observed.Expire(start.Add(test.after))
+			observed, _ = observed.Expire(testkit.Start.Add(test.after))
 			got := observed.Details[2]
 			if diff := cmp.Diff(test.want, got.Failure, cmpopts.IgnoreFields(backend.Failure{}, "Time")); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

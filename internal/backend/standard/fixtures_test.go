@@ -6,7 +6,6 @@ package standard
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -19,15 +18,14 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // The InferenceService of the tests.
 const (
-	isvcName  = "sklearn-iris"
-	namespace = "kserve-test"
+	isvcName  = testkit.Name
+	namespace = testkit.Namespace
 )
-
-var start = time.Date(2026, time.November, 23, 8, 0, 0, 0, time.UTC)
 
 type change[T any] func(*T)
 
@@ -36,32 +34,6 @@ func changed[T any](object T, changes []change[T]) T {
 		change(&object)
 	}
 	return object
-}
-
-func newInferenceService(changes ...change[v1beta1.InferenceService]) *v1beta1.InferenceService {
-	isvc := changed(v1beta1.InferenceService{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: isvcName, UID: "5e7a0b6e-0000-4000-8000-000000000001", Generation: 1,
-		},
-	}, changes)
-	return &isvc
-}
-
-func annotated(key, value string) change[v1beta1.InferenceService] {
-	return func(isvc *v1beta1.InferenceService) {
-		metav1.SetMetaDataAnnotation(&isvc.ObjectMeta, key, value)
-	}
-}
-
-func labelledAs(key, value string) change[v1beta1.InferenceService] {
-	return func(isvc *v1beta1.InferenceService) { metav1.SetMetaDataLabel(&isvc.ObjectMeta, key, value) }
-}
-
-// scaled sets the replica bounds; a maximum of 0 stands for an absent one.
-func scaled(least, most int32) change[v1beta1.InferenceService] {
-	return func(isvc *v1beta1.InferenceService) {
-		isvc.Spec.Predictor.MinReplicas, isvc.Spec.Predictor.MaxReplicas = &least, most
-	}
 }
 
 // newRevision returns a rendered revision with one downloaded model and one container.

@@ -24,6 +24,7 @@ import (
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 var schemeParts = []func(*runtime.Scheme) error{
@@ -39,7 +40,7 @@ func TestObjectsOfARevision(t *testing.T) {
 	patient := func(cfg *config.Config) { cfg.Rollout.ProgressDeadline.Duration = 25 * time.Minute }
 	cases := map[string]struct {
 		config   []change[config.Config]
-		given    []change[v1beta1.InferenceService]
+		given    []testkit.Edit
 		revision []change[backend.RenderedRevision]
 		replicas int
 	}{
@@ -63,10 +64,10 @@ func TestObjectsOfARevision(t *testing.T) {
 		"revision-without-labels": {replicas: 1, revision: []change[backend.RenderedRevision]{func(r *backend.RenderedRevision) {
 			r.Runs.Template.Labels, r.Runs.Template.Annotations = nil, nil
 		}}},
-		"revision-recreated": {replicas: 3, given: []change[v1beta1.InferenceService]{func(isvc *v1beta1.InferenceService) {
+		"revision-recreated": {replicas: 3, given: []testkit.Edit{func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.DeploymentStrategy = &appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 		}}},
-		"revision-surging": {replicas: 3, given: []change[v1beta1.InferenceService]{func(isvc *v1beta1.InferenceService) {
+		"revision-surging": {replicas: 3, given: []testkit.Edit{func(isvc *v1beta1.InferenceService) {
 			isvc.Spec.Predictor.DeploymentStrategy = &appsv1.DeploymentStrategy{
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1))},
 			}
@@ -80,7 +81,7 @@ func TestObjectsOfARevision(t *testing.T) {
 		"mixed":  {Type: appsv1.RecreateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{}},
 	} {
 		t.Run("strategy-"+name, func(t *testing.T) {
-			refused, usual := newInferenceService(), newInferenceService()
+			refused, usual := testkit.NewInferenceService(), testkit.NewInferenceService()
 			refused.Spec.Predictor.DeploymentStrategy = &strategy
 			if diff := cmp.Diff(deployment(usual, 2, newRevision(), 1, time.Minute), deployment(refused, 2, newRevision(), 1, time.Minute)); diff != "" {
 				t.Errorf("the Deployment (-of no strategy +of this one):\n%s", diff)
@@ -89,7 +90,7 @@ func TestObjectsOfARevision(t *testing.T) {
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			isvc, revision := newInferenceService(test.given...), newRevision(test.revision...)
+			isvc, revision := testkit.NewInferenceService(test.given...), newRevision(test.revision...)
 			stored, err := history.Encode(isvc, 2, revision)
 			if err != nil {
 				t.Fatal(err)
@@ -106,17 +107,17 @@ func TestObjectsOfARevision(t *testing.T) {
 
 func TestAutoscaler(t *testing.T) {
 	memory := v1beta1.MetricMemory
-	cases := map[string][]change[v1beta1.InferenceService]{
+	cases := map[string][]testkit.Edit{
 		"autoscaler":        nil,
 		"autoscaler-memory": {func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleMetric = &memory }},
 		"autoscaler-target": {func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.ScaleTarget = new(int32(65)) }},
 		"autoscaler-annotations": {
-			annotated(v1beta1.AnnotationMetrics, "memory"),
-			annotated(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
+			testkit.Annotation(v1beta1.AnnotationMetrics, "memory"),
+			testkit.Annotation(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
 		},
 		"autoscaler-fields-before-annotations": {
-			annotated(v1beta1.AnnotationMetrics, "cpu"),
-			annotated(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
+			testkit.Annotation(v1beta1.AnnotationMetrics, "cpu"),
+			testkit.Annotation(v1beta1.AnnotationTargetUtilizationPercentage, "55"),
 			func(isvc *v1beta1.InferenceService) {
 				isvc.Spec.Predictor.ScaleMetric, isvc.Spec.Predictor.ScaleTarget = &memory, new(int32(65))
 			},
@@ -124,21 +125,21 @@ func TestAutoscaler(t *testing.T) {
 	}
 	for name, given := range cases {
 		t.Run(name, func(t *testing.T) {
-			isvc := newInferenceService(append(given, scaled(2, 10))...)
+			isvc := testkit.NewInferenceService(append(given, testkit.ReplicaBounds(2, 10))...)
 			compareWithGolden(t, autoscaler(isvc, 2, intent.Bounds(isvc, v1beta1.DeploymentModeStandard), 3))
 		})
 	}
 }
 
 func TestRoutes(t *testing.T) {
-	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	clusterLocal := testkit.Label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	otherNames := func(cfg *config.Config) {
 		cfg.Ingress.Domain = "models.acme.org"
 		cfg.Ingress.Gateway = config.GatewayRef{Namespace: "edge", Name: "public", SectionName: "https"}
 	}
 	cases := map[string]struct {
 		config  []change[config.Config]
-		given   []change[v1beta1.InferenceService]
+		given   []testkit.Edit
 		shares  []int
 		timeout *gatewayv1.HTTPRouteTimeouts
 	}{
@@ -148,14 +149,14 @@ func TestRoutes(t *testing.T) {
 		"routes-timeout":         {shares: []int{2, 100}, timeout: requestTimeout("90s")},
 		"routes-other-names":     {shares: []int{2, 100}, config: []change[config.Config]{otherNames}},
 		"routes-local-gateway":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}},
-		"routes-cluster-local":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}, given: []change[v1beta1.InferenceService]{clusterLocal}},
+		"routes-cluster-local":   {shares: []int{2, 100}, config: []change[config.Config]{localGateway}, given: []testkit.Edit{clusterLocal}},
 		"routes-without-history": {shares: []int{1, 100}},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
-			isvc, ingress := newInferenceService(test.given...), newConfig(test.config...).Ingress
+			isvc, ingress := testkit.NewInferenceService(test.given...), newConfig(test.config...).Ingress
 			state := rollout.State{
-				Stable: 1, Target: 2, Split: split(t, test.shares...), ServedBefore: rollout.All(1), ShiftedAt: start, Highest: 2,
+				Stable: 1, Target: 2, Split: split(t, test.shares...), ServedBefore: rollout.All(1), ShiftedAt: testkit.Start, Highest: 2,
 			}
 			objects := []client.Object{mainRoute(isvc, ingress, state, test.timeout)}
 			for _, tag := range backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target)) {

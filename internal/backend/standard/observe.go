@@ -20,6 +20,7 @@ import (
 	scalingv1alpha1 "github.com/serinus-io/serinus/api/scaling/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/backend/objects"
@@ -153,46 +154,33 @@ func (b *Backend) readRoutes(ctx context.Context, isvc *v1beta1.InferenceService
 	if !b.RoutesInstalled() {
 		return nil
 	}
-	var list gatewayv1.HTTPRouteList
-	if err := b.List(ctx, isvc, &list); err != nil {
+	names := routeNames(isvc)
+	routes, gateways, err := gateway.ReadRoutes(ctx, &b.Store, b.Gateways, isvc, b.Config.Ingress, names...)
+	if err != nil {
 		return err
 	}
-	for i := range list.Items {
-		route := &list.Items[i]
-		tag := tagOfRoute(isvc, route.Name)
-		if tag == "" && route.Name != gateway.RouteName(isvc.Name) {
-			continue
-		}
-		if ours, err := objects.IsOwned(isvc, route, routeKind); err != nil {
-			return err
-		} else if !ours {
-			continue
-		}
-		if tag == "" {
-			observed.route = route
-		} else {
+	observed.gateways = gateways
+	for name, route := range routes {
+		if tag := tagOfRoute(isvc, name); tag != "" {
 			observed.tagRoutes[tag] = route
+			continue
 		}
-	}
-	if observed.route != nil {
-		if err := backend.CheckStateVersion(observed.route.Annotations[objects.AnnotationState]); err != nil {
+		observed.route = route
+		if err := backend.CheckStateVersion(route.Annotations[objects.AnnotationState]); err != nil {
 			return err
 		}
 	}
-	if err := b.awaitRoutes(ctx, isvc, observed); err != nil {
-		return err
+	for _, name := range names {
+		route := routes[name]
+		if route == nil {
+			route = &gatewayv1.HTTPRoute{}
+			route.Namespace, route.Name = isvc.Namespace, name
+		}
+		if err := b.AwaitWritten(ctx, route); err != nil {
+			return err
+		}
 	}
-	refs := gateway.ParentRefs(isvc, b.Config.Ingress)
-	for _, route := range observed.routes() {
-		refs = append(refs, route.Spec.ParentRefs...)
-	}
-	reader := b.Gateways
-	if reader == nil {
-		reader = b.Client
-	}
-	var err error
-	observed.gateways, err = gateway.ReadGateways(ctx, reader, refs...)
-	return err
+	return nil
 }
 
 // Kinds whose last write must be in the cache. With an older route, a spec that was changed back in
@@ -215,20 +203,8 @@ func (b *Backend) awaitDeployments(ctx context.Context, _ *v1beta1.InferenceServ
 	return nil
 }
 
-// awaitRoutes returns [backend.ErrStaleCache] if the cache is behind our last write of a route.
-func (b *Backend) awaitRoutes(ctx context.Context, isvc *v1beta1.InferenceService, observed *children) error {
-	names := []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
-	for _, name := range names {
-		route := observed.routeNamed(isvc, name)
-		if route == nil {
-			route = &gatewayv1.HTTPRoute{}
-			route.Namespace, route.Name = isvc.Namespace, name
-		}
-		if err := b.AwaitWritten(ctx, route); err != nil {
-			return err
-		}
-	}
-	return nil
+func routeNames(isvc *v1beta1.InferenceService) []string {
+	return []string{gateway.RouteName(isvc.Name), tagRouteName(v1beta1.TagLatest, isvc.Name), tagRouteName(v1beta1.TagPrevious, isvc.Name)}
 }
 
 func (c *children) routeNamed(isvc *v1beta1.InferenceService, name string) *gatewayv1.HTTPRoute {
@@ -247,60 +223,29 @@ func tagOfRoute(isvc *v1beta1.InferenceService, name string) string {
 	return ""
 }
 
-func revisionsOf(observed *children) []rollout.Revision {
-	numbers := map[rollout.Number]bool{}
-	for n := range observed.ControllerRevisions {
-		numbers[n] = true
-	}
-	for n := range observed.deployments {
-		numbers[n] = true
-	}
-	var revisions []rollout.Revision
-	for _, n := range slices.Sorted(maps.Keys(numbers)) {
-		_, recorded := observed.Revisions[n]
-		revisions = append(revisions, rollout.Revision{
-			Number:    n,
-			Hash:      inputsOf(observed, n),
-			InHistory: recorded,
-			Workloads: rollout.WorkloadsOf(workloadOf(observed, n)),
-		})
-	}
-	return revisions
-}
-
-func inputsOf(observed *children, n rollout.Number) string {
-	if revision, ok := observed.Revisions[n]; ok {
-		return revision.Hash
-	}
-	if deployment := observed.deployments[n]; deployment != nil {
-		return deployment.Annotations[objects.AnnotationHash]
-	}
-	return ""
-}
-
-func workloadOf(observed *children, n rollout.Number) *rollout.Workload {
-	deployment := observed.deployments[n]
+func (c *children) workload(n rollout.Number) *rollout.Workload {
+	deployment := c.deployments[n]
 	if deployment == nil {
-		if observed.services[n] == nil && observed.autoscalers[n] == nil {
+		if c.services[n] == nil && c.autoscalers[n] == nil {
 			return nil
 		}
-		return &rollout.Workload{Ready: observed.ready(n), Pods: len(observed.pods[n])} // Its remaining pods.
+		return &rollout.Workload{Ready: c.ready(n), Pods: len(c.pods[n])} // Its remaining pods.
 	}
 	workload := &rollout.Workload{
-		Ready:              observed.ready(n),
+		Ready:              c.ready(n),
 		Replicas:           replicasOf(deployment),
-		Pods:               len(observed.pods[n]),
-		Failed:             revisionDetail(deployment, observed.pods[n]).Failure != nil,
+		Pods:               len(c.pods[n]),
+		Failed:             revisionDetail(deployment, c.pods[n]).Failure != nil,
 		Unobserved:         deployment.Status.ObservedGeneration < deployment.Generation,
 		IdleSince:          parseTime(deployment.Annotations[annotationIdleSince]),
 		ScaledUpAt:         parseTime(deployment.Annotations[annotationScaledUpAt]),
-		ReadySince:         pods.ReadySince(observed.pods[n]),
-		UnschedulableSince: pods.UnschedulableSince(observed.pods[n]),
+		ReadySince:         pods.ReadySince(c.pods[n]),
+		UnschedulableSince: pods.UnschedulableSince(c.pods[n]),
 		Held:               parseNumber(deployment.Annotations[annotationHeldReplicas]),
 		Lowered:            parseNumber(deployment.Annotations[annotationLowered]),
 	}
 	if !workload.ScaledUpAt.IsZero() {
-		workload.Leftover = pods.CountReadyBefore(observed.pods[n], workload.ScaledUpAt)
+		workload.Leftover = pods.CountReadyBefore(c.pods[n], workload.ScaledUpAt)
 	}
 	return workload
 }
@@ -323,7 +268,7 @@ func parseNumber(text string) int {
 
 // routeOf reads the rollout state, and whether the gateway serves the current generations of the
 // main route and the tag routes.
-func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) rollout.Route {
+func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children, revisions []rollout.Revision) rollout.Route {
 	result := rollout.Route{NoRouteAPI: !b.RoutesInstalled()}
 	for _, route := range observed.tagRoutes {
 		for _, share := range splitOf(isvc, route).Shares() {
@@ -336,53 +281,23 @@ func (b *Backend) routeOf(isvc *v1beta1.InferenceService, observed *children) ro
 	}
 	result.Split = splitOf(isvc, observed.route)
 	state, err := rollout.DecodeState(observed.route.Annotations[objects.AnnotationState])
-	if err != nil || !result.Split.Equal(state.Split) && !observed.hasRevisionsOf(state) {
+	if err != nil || !result.Split.Equal(state.Split) && !engine.HasRevisionsOf(revisions, state) {
 		return result
 	}
 	result.State = &state
 	result.Accepted = result.Split.Equal(state.Split) && observed.gateways.AcceptanceOf(observed.route).Accepted
-	result.TagsAccepted, result.TagsRefused = tagsAccepted(isvc, observed, state), tagsRefused(observed)
+	result.TagsAccepted, result.TagsRefused = observed.tagAcceptance()
 	return result
 }
 
-// hasRevisionsOf reports whether the revisions of a rollout state exist. If the state does not
-// match the weights and names unknown revisions, it was not written by the operator.
-func (c *children) hasRevisionsOf(state rollout.State) bool {
-	for _, share := range append(state.Split.Shares(), rollout.Share{Revision: state.Stable}) {
-		if c.ControllerRevisions[share.Revision] == nil && c.deployments[share.Revision] == nil {
-			return false
-		}
-	}
-	return true
-}
-
-func tagsAccepted(isvc *v1beta1.InferenceService, observed *children, state rollout.State) bool {
-	desired := backend.TaggedRevisions(rollout.TagsOf(state.Split, state.Target))
-	if !backend.SwitchedOn(isvc.Annotations, v1beta1.AnnotationEnableTagRouting, len(observed.tagRoutes) > 0) {
-		desired = nil
-	}
-	if len(desired) != len(observed.tagRoutes) {
-		return false
-	}
-	for _, tag := range desired {
-		route := observed.tagRoutes[tag.Tag]
-		if route == nil || !splitOf(isvc, route).Equal(rollout.All(tag.Revision)) || !observed.gateways.AcceptanceOf(route).Accepted {
-			return false
-		}
-	}
-	return true
-}
-
-// tagsRefused reports whether the gateway has answered for the current generation of every tag
-// route and has refused at least one.
-func tagsRefused(observed *children) bool {
-	refused := false
-	for _, route := range observed.tagRoutes {
-		acceptance := observed.gateways.AcceptanceOf(route)
-		if !acceptance.Answered() {
-			return false
-		}
+// tagAcceptance reports whether the gateway has accepted every tag route, and whether it has
+// answered for the current generation of each and has refused at least one.
+func (c *children) tagAcceptance() (accepted, refused bool) {
+	accepted, answered := true, true
+	for _, route := range c.tagRoutes {
+		acceptance := c.gateways.AcceptanceOf(route)
+		accepted, answered = accepted && acceptance.Accepted, answered && acceptance.Answered()
 		refused = refused || acceptance.Refused
 	}
-	return refused
+	return accepted, answered && refused
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func TestControllerRevisionKeepsTheRevision(t *testing.T) {
@@ -32,7 +33,7 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			revision := newRevision(change)
-			state, err := history.Encode(newInferenceService(), 2, revision)
+			state, err := history.Encode(testkit.NewInferenceService(), 2, revision)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +44,7 @@ func TestControllerRevisionKeepsTheRevision(t *testing.T) {
 			if !equality.Semantic.DeepEqual(got, revision) {
 				t.Errorf("read back, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
-			built := deployment(newInferenceService(), 2, revision, 1, 0)
+			built := deployment(testkit.NewInferenceService(), 2, revision, 1, 0)
 			if got := revisionOf(built, nil); !equality.Semantic.DeepEqual(got, decodedFrom(t, built, revision)) {
 				t.Errorf("read back from its Deployment, it differs (-want +got):\n%s", cmp.Diff(revision, got))
 			}
@@ -82,7 +83,7 @@ func TestUndecodableControllerRevision(t *testing.T) {
 // is due.
 func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 	spoil := func(c *cluster, n rollout.Number) {
-		edit(c, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
+		testkit.EditObject(c.Objects, backend.RevisionName(isvcName, n), &appsv1.ControllerRevision{}, func(r *appsv1.ControllerRevision) { r.Data.Raw = []byte(`{}`) })
 	}
 
 	t.Run("it serves on", func(t *testing.T) {
@@ -92,9 +93,9 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 		if got, want := c.served(), split(t, 2, 10, 1, 90); !got.Equal(want) {
 			t.Errorf("split is %v, want %v", got, want)
 		}
-		c.remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
+		c.Remove(backend.RevisionName(isvcName, 1), &corev1.Service{})
 		c.settle()
-		if !c.has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
+		if !c.Has(backend.RevisionName(isvcName, 1), &corev1.Service{}) {
 			t.Error("its Service is not created again")
 		}
 	})
@@ -124,7 +125,7 @@ func TestRevisionWithUndecodableControllerRevision(t *testing.T) {
 // TestRestoreRevisionFromDeployment restores a revision from a Deployment without our annotations.
 func TestRestoreRevisionFromDeployment(t *testing.T) {
 	older := func(revision backend.RenderedRevision) *appsv1.Deployment {
-		built := deployment(newInferenceService(), 2, revision, 1, 0)
+		built := deployment(testkit.NewInferenceService(), 2, revision, 1, 0)
 		delete(built.Annotations, annotationRevision)
 		return built
 	}
@@ -144,7 +145,7 @@ func TestRestoreRevisionFromDeployment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var of *corev1.Service
 			if test.withService {
-				of = service(newInferenceService(), 2, test.revision)
+				of = service(testkit.NewInferenceService(), 2, test.revision)
 			}
 			got := revisionOf(older(test.revision), of)
 			if got.Runs.Port != test.wantPort || got.Runs.AppProtocol != test.wantProtocol {
@@ -168,7 +169,7 @@ func TestInvalidRolloutState(t *testing.T) {
 			c := newCanary(t)
 			state := c.rolloutState()
 			c.report(state)
-			edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
+			testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(r *gatewayv1.HTTPRoute) { annotate(r, objects.AnnotationState, text) })
 			c.settle()
 			if got, want := c.served(), state.Split; !got.Equal(want) {
 				t.Errorf("split is %v, was %v", got, want)

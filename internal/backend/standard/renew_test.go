@@ -14,19 +14,20 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/history"
 	"github.com/serinus-io/serinus/internal/predictor"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func (c *cluster) variables(n rollout.Number) []corev1.EnvVar {
-	c.t.Helper()
+	c.T.Helper()
 	deployment := &appsv1.Deployment{}
-	c.get(deploymentName(isvcName, n), deployment)
+	c.Get(deploymentName(isvcName, n), deployment)
 	return deployment.Spec.Template.Spec.InitContainers[0].Env
 }
 
 func (c *cluster) amend(amended backend.Amended) error {
-	c.t.Helper()
+	c.T.Helper()
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	return c.applyDecision(observed, c.decide(observed), func(change *backend.Change) { change.Amended = &amended })
 }
 
@@ -42,10 +43,10 @@ func download(variables ...corev1.EnvVar) *predictor.Download {
 func TestAmendedCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.unready[2] = true
+	c.setUnready(2, true)
 	c.rollOut("b", 10)
 	endpoint := corev1.EnvVar{Name: "AWS_ENDPOINT_URL", Value: "http://store"}
-	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download(endpoint)}}))
+	c.Must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download(endpoint)}}))
 	c.settle()
 	if got := c.variables(2); len(got) != 1 || got[0] != endpoint {
 		t.Fatalf("its variables are %v", got)
@@ -56,12 +57,12 @@ func TestAmendedCredentials(t *testing.T) {
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("it goes on writing: %v", writes)
 	}
-	c.must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download()}}))
+	c.Must(c.amend(backend.Amended{Revision: 2, Amendment: backend.Amendment{Download: download()}}))
 	c.settle()
 	if got := c.variables(2); len(got) != 0 {
 		t.Errorf("its variables are %v", got)
 	}
-	c.unready[2] = false
+	c.setUnready(2, false)
 	c.settle()
 	if got := c.served(); !got.Equal(split(t, 2, 10, 1, 90)) {
 		t.Errorf("the split is %v", got)
@@ -73,7 +74,7 @@ func TestAmendedCredentials(t *testing.T) {
 func TestServingPodsAreNotRestartedForCredentials(t *testing.T) {
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
+	c.Must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{Download: download(corev1.EnvVar{Name: "A", Value: "b"})}}))
 	c.settle()
 	if got := c.variables(1); len(got) != 0 {
 		t.Errorf("its variables are %v", got)
@@ -86,7 +87,7 @@ func TestUserSpecIsKept(t *testing.T) {
 		Predictor: json.RawMessage(`{"model":{"modelFormat":{"name":"sklearn"}}}`), RequestedRuntime: "ours",
 		ModelURI: "gs://models/iris", ChangeCause: "a better one",
 	}
-	stored, err := history.Encode(newInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.User = user }))
+	stored, err := history.Encode(testkit.NewInferenceService(), 2, newRevision(func(r *backend.RenderedRevision) { r.User = user }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,14 +101,14 @@ func TestUserSpecIsKept(t *testing.T) {
 
 	c := newCluster(t)
 	c.rollOut("a", -1)
-	before := len(c.writes)
-	c.must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
+	before := len(c.server.Writes)
+	c.Must(c.amend(backend.Amended{Revision: 1, Amendment: backend.Amendment{User: user}}))
 	c.settle()
-	if writes := c.writes[before:]; len(writes) > 1 { // The summary on the Deployment. The cluster does not record patches.
+	if writes := c.server.Writes[before:]; len(writes) > 2 { // The ControllerRevision, and the summary on the Deployment.
 		t.Errorf("it has written\n%s", formatWrites(writes))
 	}
 	observed, err := c.observe()
-	c.must(err)
+	c.Must(err)
 	recorded := observed.History[1]
 	if recorded.User == nil || recorded.User.ModelURI != user.ModelURI || recorded.Identity.RequestedRuntime != "ours" {
 		t.Errorf("the history has %v, %v", recorded.User, recorded.Identity)

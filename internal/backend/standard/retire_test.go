@@ -16,40 +16,41 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 // promoteAndAwaitGateway promotes revision 2 and waits until the gateway has accepted the route.
 func promoteAndAwaitGateway(c *cluster) {
-	c.t.Helper()
+	c.T.Helper()
 	c.settle()
 	c.ask("b", -1)
 	for range 20 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 		if c.served().Equal(rollout.All(2)) && gateway.AcceptanceOf(c.route()).Accepted {
 			return
 		}
 	}
-	c.t.Fatal("2 is not promoted")
+	c.T.Fatal("2 is not promoted")
 }
 
 // TestTheDrainIsNotSkipped if the last replica is unready when the gateway stops using it.
 func TestTheDrainIsNotSkipped(t *testing.T) {
 	c := newCluster(t)
 	promoteAndAwaitGateway(c)
-	c.unready[1] = true
+	c.setUnready(1, true)
 	c.runControllers()
 	for range 3 {
 		_, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 	}
 	if got := c.replicas(1); got == 0 {
 		t.Error("it is scaled down before the drain is over")
 	}
 	c.now = c.now.Add(c.policy.DrainPeriod)
 	_, err := c.reconcile()
-	c.must(err)
+	c.Must(err)
 	if got := c.replicas(1); got != 0 {
 		t.Errorf("after the drain it has %d replicas", got)
 	}
@@ -63,22 +64,22 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			c := newCluster(t)
 			promoteAndAwaitGateway(c)
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			c.now = c.now.Add(c.policy.DrainPeriod)
 			_, err = c.reconcile()
-			c.must(err)
+			c.Must(err)
 			if c.replicas(1) != 0 {
 				t.Fatal("it is not scaled down yet")
 			}
 			c.ask("b", 0)
 			for range 3 {
 				_, err := c.reconcile()
-				c.must(err)
+				c.Must(err)
 				if observes {
 					deployment := &appsv1.Deployment{}
-					c.get(deploymentName(isvcName, 1), deployment)
+					c.Get(deploymentName(isvcName, 1), deployment)
 					deployment.Status.ObservedGeneration = deployment.Generation
-					c.must(c.server.Status().Update(t.Context(), deployment))
+					c.Must(c.server.Status().Update(t.Context(), deployment))
 				}
 			}
 			if got := c.served(); !got.Equal(rollout.All(2)) {
@@ -86,16 +87,16 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 			}
 
 			pod := &corev1.Pod{}
-			c.get(deploymentName(isvcName, 1)+"-00", pod)
-			c.must(c.server.Delete(t.Context(), pod))
-			c.unready[1] = true // The new pod loads.
+			c.Get(c.pods(1)[0].Name, pod)
+			c.Must(c.server.Delete(t.Context(), pod))
+			c.setUnready(1, true) // The new pod loads.
 			c.runControllers()
 			_, err = c.reconcile()
-			c.must(err)
+			c.Must(err)
 			if got := c.served(); !got.Equal(rollout.All(2)) {
 				t.Errorf("the split is %s while the new pod loads", got)
 			}
-			delete(c.unready, 1)
+			c.setUnready(1, false)
 			c.settle()
 			if got := c.served(); got.Percent(1) != 100 {
 				t.Errorf("the split is %s once it is ready", got)
@@ -107,25 +108,25 @@ func TestRollbackRightAfterTheScaleDown(t *testing.T) {
 // TestNeverRoutedCanariesGo while no gateway has accepted the route: no request can reach them.
 func TestNeverRoutedCanariesGo(t *testing.T) {
 	c := newCluster(t)
-	c.unresponsive = true
+	c.setUnresponsive(true)
 	step := func() {
 		for range 6 {
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			c.runControllers()
 			c.now = c.now.Add(time.Minute)
 		}
 	}
 	step()
 	for _, n := range []rollout.Number{2, 3, 4} {
-		c.unready[n] = true
+		c.setUnready(n, true)
 	}
 	for _, inputs := range []string{"b", "c", "d"} {
 		c.ask(inputs, 10)
 		step()
 	}
 	for _, n := range []rollout.Number{2, 3} {
-		if c.has(deploymentName(isvcName, n), &appsv1.Deployment{}) && c.replicas(n) > 0 {
+		if c.Has(deploymentName(isvcName, n), &appsv1.Deployment{}) && c.replicas(n) > 0 {
 			t.Errorf("superseded canary %d still runs", n)
 		}
 	}
@@ -138,18 +139,18 @@ func TestNeverRoutedCanariesGo(t *testing.T) {
 func TestStoppedIsReportedWithoutPods(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
-	c.unresponsive = true
-	c.editSpec(annotated(v1beta1.AnnotationStop, "true"))
+	c.setUnresponsive(true)
+	c.editSpec(testkit.Annotation(v1beta1.AnnotationStop, "true"))
 	for range 20 {
 		decision, err := c.reconcile()
-		c.must(err)
+		c.Must(err)
 		c.runControllers()
 		c.now = c.now.Add(time.Minute)
 		if decision.Phase != rollout.Stopping || c.replicas(1) == 0 {
 			t.Fatalf("the phase is %s with %d replicas", decision.Phase, c.replicas(1))
 		}
 	}
-	c.unresponsive = false
+	c.setUnresponsive(false)
 	c.settle()
 	if decision, err := c.reconcile(); err != nil || decision.Phase != rollout.Stopped {
 		t.Errorf("the phase is %s, %v", decision.Phase, err)
@@ -161,17 +162,17 @@ func TestNewerRolloutStateIsLeftAlone(t *testing.T) {
 	c := newCluster(t)
 	c.settle()
 	const later = `{"version":99,"stable":1,"target":1,"split":{"1":100},"before":{},"shiftedAt":"2026-03-11T12:00:00Z","highest":1}`
-	edit(c, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
+	testkit.EditObject(c.Objects, isvcName, &gatewayv1.HTTPRoute{}, func(route *gatewayv1.HTTPRoute) {
 		route.Annotations[objects.AnnotationState] = later
 	})
-	before := len(c.writes)
+	before := len(c.server.Writes)
 	c.ask("b", -1)
 	_, err := c.reconcile()
 	var newer *rollout.NewerVersionError
 	if !errors.As(err, &newer) || newer.Version != 99 {
 		t.Errorf("the error is %v", err)
 	}
-	if len(c.writes) > before || c.route().Annotations[objects.AnnotationState] != later {
-		t.Errorf("it writes %v", c.writes[before:])
+	if len(c.server.Writes) > before || c.route().Annotations[objects.AnnotationState] != later {
+		t.Errorf("it writes %v", c.server.Writes[before:])
 	}
 }

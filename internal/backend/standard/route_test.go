@@ -10,10 +10,11 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 func TestAddresses(t *testing.T) {
-	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	clusterLocal := testkit.Label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	const local = "http://sklearn-iris.kserve-test.svc.cluster.local"
 	for name, test := range map[string]struct {
 		isvc                      *v1beta1.InferenceService
@@ -22,22 +23,22 @@ func TestAddresses(t *testing.T) {
 		wantLocal                 string
 	}{
 		"by default": {
-			isvc:             newInferenceService(),
+			isvc:             testkit.NewInferenceService(),
 			wantURL:          "http://sklearn-iris.kserve-test.example.com",
 			wantPredictorURL: "http://sklearn-iris-predictor.kserve-test.example.com",
 		},
 		"with a local gateway": {
-			isvc: newInferenceService(), local: true,
+			isvc: testkit.NewInferenceService(), local: true,
 			wantURL:          "http://sklearn-iris.kserve-test.example.com",
 			wantPredictorURL: "http://sklearn-iris-predictor.kserve-test.example.com",
 			wantLocal:        local,
 		},
 		"only for the cluster": {
-			isvc: newInferenceService(clusterLocal), local: true,
+			isvc: testkit.NewInferenceService(clusterLocal), local: true,
 			wantURL: local, wantPredictorURL: local, wantLocal: local,
 		},
 		"only for the cluster, in Knative's words": {
-			isvc: newInferenceService(labelledAs(v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)), local: true,
+			isvc: testkit.NewInferenceService(testkit.Label(v1beta1.LabelKnativeNetworkVisibility, v1beta1.VisibilityClusterLocal)), local: true,
 			wantURL: local, wantPredictorURL: local, wantLocal: local,
 		},
 	} {
@@ -61,12 +62,12 @@ func TestAddresses(t *testing.T) {
 // TestClusterLocalWithoutLocalGateway: the label must not make a serving InferenceService
 // unreachable, and the loss of the local gateway must not make a private one public.
 func TestClusterLocalWithoutLocalGateway(t *testing.T) {
-	clusterLocal := labelledAs(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
+	clusterLocal := testkit.Label(v1beta1.LabelNetworkVisibility, v1beta1.VisibilityClusterLocal)
 	attachments := func(c *cluster) map[string]gatewayv1.HTTPRouteSpec {
 		found := map[string]gatewayv1.HTTPRouteSpec{}
 		for _, name := range []string{isvcName, "latest-sklearn-iris-predictor", "prev-sklearn-iris-predictor"} {
 			route := &gatewayv1.HTTPRoute{}
-			if c.has(name, route) {
+			if c.Has(name, route) {
 				found[name] = gatewayv1.HTTPRouteSpec{CommonRouteSpec: route.Spec.CommonRouteSpec, Hostnames: route.Spec.Hostnames}
 			}
 		}
@@ -120,22 +121,22 @@ func anyOf[T any](m map[string]T) map[string]any {
 func TestLocalAddressFollowsLocalGateway(t *testing.T) {
 	c := newCanary(t)
 	service := &corev1.Service{}
-	c.get(isvcName, service)
+	c.Get(isvcName, service)
 	if got, want := service.Spec.ExternalName, "kserve-local.kserve.svc.cluster.local"; got != want {
 		t.Errorf("it leads to %q, want %q", got, want)
 	}
 	c.backend.Config = newConfig()
 	c.settle()
-	if c.has(isvcName, service) {
+	if c.Has(isvcName, service) {
 		t.Error("it is still there")
 	}
 
 	t.Run("but not one with another owner", func(t *testing.T) {
 		c := newCanary(t)
-		edit(c, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.OwnerReferences, s.Labels = nil, nil })
+		testkit.EditObject(c.Objects, isvcName, &corev1.Service{}, func(s *corev1.Service) { s.OwnerReferences, s.Labels = nil, nil })
 		c.backend.Config = newConfig()
 		c.settle()
-		if !c.has(isvcName, &corev1.Service{}) {
+		if !c.Has(isvcName, &corev1.Service{}) {
 			t.Error("it is deleted")
 		}
 	})

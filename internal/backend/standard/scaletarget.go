@@ -5,7 +5,6 @@ package standard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -78,7 +77,7 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 	case !w.scaleTargetsInstalled(), class == unknownClass:
 		return nil
 	case class != v1beta1.AutoscalerClassExternal:
-		return w.objects.Delete(ctx, objects.OrNil(current))
+		return w.Objects.Delete(ctx, objects.OrNil(current))
 	case current == nil && w.Decision.State != nil && w.predatesPredictorService():
 		return nil
 	}
@@ -88,8 +87,8 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 		if !runs {
 			return nil
 		}
-		err := w.objects.Apply(ctx, scaleTargetCopy(w.isvc, replicas), nil, objects.ExactLists)
-		if conflict := (*backend.ConflictError)(nil); errors.As(err, &conflict) || backend.IsRefusal(err) {
+		err := w.Objects.Apply(ctx, scaleTargetCopy(w.isvc, replicas), nil, objects.ExactLists)
+		if backend.IsConflict(err) || backend.IsRefusal(err) {
 			w.addFinding(v1beta1.ConditionPredictorReady, ReasonScaleTargetMissing, "there is no ScaleTarget for an external autoscaler", err)
 			return nil
 		}
@@ -107,7 +106,7 @@ func (w *writer) writeScaleTarget(ctx context.Context) error {
 	if requested {
 		desired.Annotations = nil
 	}
-	return w.objects.Apply(ctx, desired, current, objects.ExactLists)
+	return w.Objects.Apply(ctx, desired, current, objects.ExactLists)
 }
 
 // scaleTargetCopy returns a ScaleTarget with the replicas of a Deployment, annotated as a copy.
@@ -137,8 +136,14 @@ func (w *writer) reportScale(ctx context.Context, current *scalingv1alpha1.Scale
 	if equality.Semantic.DeepEqual(current.Status, reported.Status) {
 		return current, nil
 	}
-	patch := client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{})
-	err := w.Client.Status().Patch(ctx, reported, patch, client.FieldOwner(backend.FieldOwner))
+	_, err := w.Objects.Write(ctx, objects.Attempt{
+		Object: reported, Content: fmt.Sprint("status ", *reported.Status.Replicas, reported.Status.RevisionName),
+		Write: func() error {
+			patch := client.MergeFromWithOptions(current, client.MergeFromWithOptimisticLock{})
+			return w.Client.Status().Patch(ctx, reported, patch, client.FieldOwner(backend.FieldOwner))
+		},
+		Undone: func(context.Context) (field, writer string) { return "status", "another writer" },
+	})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, backend.ErrStaleCache

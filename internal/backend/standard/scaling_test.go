@@ -19,35 +19,37 @@ import (
 	"github.com/serinus-io/serinus/internal/backend"
 	"github.com/serinus-io/serinus/internal/intent"
 	"github.com/serinus-io/serinus/internal/rollout"
+	"github.com/serinus-io/serinus/internal/testkit"
+	"github.com/serinus-io/serinus/internal/testkit/fakecluster"
 )
 
 func TestBoundsOfReplicas(t *testing.T) {
 	unbounded := func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MinReplicas = nil }
-	class := func(class string) change[v1beta1.InferenceService] {
-		return annotated(v1beta1.AnnotationAutoscalerClass, class)
+	class := func(class string) testkit.Edit {
+		return testkit.Annotation(v1beta1.AnnotationAutoscalerClass, class)
 	}
 	for name, test := range map[string]struct {
-		given          []change[v1beta1.InferenceService]
+		given          []testkit.Edit
 		want           rollout.Bounds
 		wantAutoscaler bool
 	}{
-		"nothing is said":          {given: []change[v1beta1.InferenceService]{unbounded}, want: rollout.Bounds{Min: 1, Max: 1}},
-		"a minimum":                {given: []change[v1beta1.InferenceService]{scaled(3, 0)}, want: rollout.Bounds{Min: 3, Max: 3}},
-		"a minimum of 0 is 1":      {given: []change[v1beta1.InferenceService]{scaled(0, 0)}, want: rollout.Bounds{Min: 1, Max: 1}},
-		"a minimum and a maximum":  {given: []change[v1beta1.InferenceService]{scaled(2, 5)}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
-		"from 0 to 1":              {given: []change[v1beta1.InferenceService]{scaled(0, 1)}, want: rollout.Bounds{Min: 1, Max: 1}},
-		"from 0 to 2":              {given: []change[v1beta1.InferenceService]{scaled(0, 2)}, want: rollout.Bounds{Min: 1, Max: 2}, wantAutoscaler: true},
-		"both are the same":        {given: []change[v1beta1.InferenceService]{scaled(4, 4)}, want: rollout.Bounds{Min: 4, Max: 4}},
-		"only a maximum":           {given: []change[v1beta1.InferenceService]{unbounded, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }}, want: rollout.Bounds{Min: 1, Max: 3}, wantAutoscaler: true},
-		"the class is hpa":         {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("hpa")}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
-		"the class is none":        {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("none")}, want: rollout.Bounds{Min: 2, Max: 2}},
-		"the class is external":    {given: []change[v1beta1.InferenceService]{scaled(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
-		"external, unbounded":      {given: []change[v1beta1.InferenceService]{scaled(2, 0), class("external")}, want: rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
-		"an older object is mad":   {given: []change[v1beta1.InferenceService]{scaled(-3, -1)}, want: rollout.Bounds{Min: 1, Max: 1}},
-		"an older object is upset": {given: []change[v1beta1.InferenceService]{scaled(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
+		"nothing is said":          {given: []testkit.Edit{unbounded}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum":                {given: []testkit.Edit{testkit.ReplicaBounds(3, 0)}, want: rollout.Bounds{Min: 3, Max: 3}},
+		"a minimum of 0 is 1":      {given: []testkit.Edit{testkit.ReplicaBounds(0, 0)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"a minimum and a maximum":  {given: []testkit.Edit{testkit.ReplicaBounds(2, 5)}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
+		"from 0 to 1":              {given: []testkit.Edit{testkit.ReplicaBounds(0, 1)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"from 0 to 2":              {given: []testkit.Edit{testkit.ReplicaBounds(0, 2)}, want: rollout.Bounds{Min: 1, Max: 2}, wantAutoscaler: true},
+		"both are the same":        {given: []testkit.Edit{testkit.ReplicaBounds(4, 4)}, want: rollout.Bounds{Min: 4, Max: 4}},
+		"only a maximum":           {given: []testkit.Edit{unbounded, func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 3 }}, want: rollout.Bounds{Min: 1, Max: 3}, wantAutoscaler: true},
+		"the class is hpa":         {given: []testkit.Edit{testkit.ReplicaBounds(2, 5), class("hpa")}, want: rollout.Bounds{Min: 2, Max: 5}, wantAutoscaler: true},
+		"the class is none":        {given: []testkit.Edit{testkit.ReplicaBounds(2, 5), class("none")}, want: rollout.Bounds{Min: 2, Max: 2}},
+		"the class is external":    {given: []testkit.Edit{testkit.ReplicaBounds(2, 5), class("external")}, want: rollout.Bounds{Min: 2, Max: 5, ScaledExternally: true}},
+		"external, unbounded":      {given: []testkit.Edit{testkit.ReplicaBounds(2, 0), class("external")}, want: rollout.Bounds{Min: 2, Max: math.MaxInt32, ScaledExternally: true}},
+		"an older object is mad":   {given: []testkit.Edit{testkit.ReplicaBounds(-3, -1)}, want: rollout.Bounds{Min: 1, Max: 1}},
+		"an older object is upset": {given: []testkit.Edit{testkit.ReplicaBounds(5, 2)}, want: rollout.Bounds{Min: 5, Max: 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := scalingOf(newInferenceService(test.given...))
+			got := scalingOf(testkit.NewInferenceService(test.given...))
 			if got.bounds != test.want || got.autoscaled() != test.wantAutoscaler {
 				t.Errorf("bounds are %+v, autoscaled: %t; want %+v, %t", got.bounds, got.autoscaled(), test.want, test.wantAutoscaler)
 			}
@@ -60,23 +62,23 @@ func scalingOf(isvc *v1beta1.InferenceService) scaling {
 }
 
 func TestReplicasOfADeployment(t *testing.T) {
-	external := annotated(v1beta1.AnnotationAutoscalerClass, "external")
+	external := testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external")
 	for name, test := range map[string]struct {
 		scaling        scaling
 		current, floor int
 		raise          bool
 		want           int
 	}{
-		"a new one":                                          {scalingOf(newInferenceService(scaled(2, 0))), 0, 2, false, 2},
-		"manually scaled up":                                 {scalingOf(newInferenceService(scaled(2, 0))), 7, 2, false, 2},
-		"manually scaled down":                               {scalingOf(newInferenceService(scaled(2, 0))), 1, 2, false, 2},
-		"a new one that is autoscaled":                       {scalingOf(newInferenceService(scaled(2, 9))), 0, 3, false, 3},
-		"the autoscaler wants more":                          {scalingOf(newInferenceService(scaled(2, 9))), 7, 3, false, 7},
-		"the autoscaler wants less than the traffic":         {scalingOf(newInferenceService(scaled(2, 9))), 2, 3, false, 3},
-		"an autoscaler of the user's own wants none":         {scalingOf(newInferenceService(scaled(2, 9), external)), 0, 2, false, 0},
-		"a share needs more than the user's own autoscaler":  {scalingOf(newInferenceService(scaled(2, 9), external)), 1, 4, true, 4},
-		"an autoscaler of the user's own wants more":         {scalingOf(newInferenceService(scaled(2, 9), external)), 20, 2, false, 20},
-		"an autoscaler of the user's own wants less than so": {scalingOf(newInferenceService(scaled(2, 9), external)), 1, 2, false, 1},
+		"a new one":                                          {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 0))), 0, 2, false, 2},
+		"manually scaled up":                                 {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 0))), 7, 2, false, 2},
+		"manually scaled down":                               {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 0))), 1, 2, false, 2},
+		"a new one that is autoscaled":                       {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9))), 0, 3, false, 3},
+		"the autoscaler wants more":                          {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9))), 7, 3, false, 7},
+		"the autoscaler wants less than the traffic":         {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9))), 2, 3, false, 3},
+		"an autoscaler of the user's own wants none":         {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9), external)), 0, 2, false, 0},
+		"a share needs more than the user's own autoscaler":  {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9), external)), 1, 4, true, 4},
+		"an autoscaler of the user's own wants more":         {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9), external)), 20, 2, false, 20},
+		"an autoscaler of the user's own wants less than so": {scalingOf(testkit.NewInferenceService(testkit.ReplicaBounds(2, 9), external)), 1, 2, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := test.scaling.replicas(test.current, rollout.WorkloadPlan{MinReplicas: test.floor, Raise: test.raise}); got != test.want {
@@ -87,28 +89,28 @@ func TestReplicasOfADeployment(t *testing.T) {
 }
 
 func TestAutoscalerFollowsBounds(t *testing.T) {
-	c := newCluster(t, scaled(1, 3))
+	c := newCluster(t, testkit.ReplicaBounds(1, 3))
 	c.settle()
 	name := backend.RevisionName(isvcName, 1)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{}
-	c.get(name, hpa)
+	c.Get(name, hpa)
 
 	// The autoscaler's choice is kept.
-	edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
+	testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(2)) })
 	if writes := c.settle(); len(writes) > 0 {
 		t.Errorf("against the autoscaler it writes %v", writes)
 	}
 
 	c.editSpec(func(isvc *v1beta1.InferenceService) { isvc.Spec.Predictor.MaxReplicas = 5 })
 	c.settle()
-	c.get(name, hpa)
+	c.Get(name, hpa)
 	if hpa.Spec.MaxReplicas != 5 {
 		t.Errorf("maximum is %d", hpa.Spec.MaxReplicas)
 	}
 
-	c.editSpec(scaled(2, 2))
+	c.editSpec(testkit.ReplicaBounds(2, 2))
 	c.settle()
-	if c.has(name, hpa) {
+	if c.Has(name, hpa) {
 		t.Error("it is still there though there is nothing to scale")
 	}
 	if got := c.replicas(1); got != 2 {
@@ -118,10 +120,10 @@ func TestAutoscalerFollowsBounds(t *testing.T) {
 
 // TestAnExternalAutoscalerIsLeftAlone, even if it scales to zero.
 func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
-	c := newCluster(t, scaled(1, 5), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+	c := newCluster(t, testkit.ReplicaBounds(1, 5), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 	c.settle()
 	for _, replicas := range []int32{0, 3, 1, 0} {
-		edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+		testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 		if writes := c.settle(); len(writes) > 0 || c.replicas(1) != int(replicas) {
 			t.Errorf("%d replicas become %d, with the writes %v", replicas, c.replicas(1), writes)
 		}
@@ -133,10 +135,10 @@ func TestAnExternalAutoscalerIsLeftAlone(t *testing.T) {
 // it.
 func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 	scaleTo := func(c *cluster, n rollout.Number, replicas int32) {
-		edit(c, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
+		testkit.EditObject(c.Objects, deploymentName(isvcName, n), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = &replicas })
 	}
 	canary := func(t *testing.T) *cluster {
-		c := newCluster(t, scaled(1, 0), annotated(v1beta1.AnnotationAutoscalerClass, "external"))
+		c := newCluster(t, testkit.ReplicaBounds(1, 0), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "external"))
 		c.settle()
 		scaleTo(c, 1, 4)
 		c.ask("b", 10)
@@ -160,13 +162,13 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 	t.Run("it does not", func(t *testing.T) {
 		c := canary(t)
 		c.ask("b", -1)
-		writes := len(c.writes)
+		writes := len(c.server.Writes)
 		for range 10 {
 			_, err := c.reconcile()
-			c.must(err)
+			c.Must(err)
 			scaleTo(c, 2, 1) // Before a pod exists.
 		}
-		if raised := len(c.writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
+		if raised := len(c.server.Writes) - writes; raised > 4 || c.served().String() != "2:10 1:90" {
 			t.Errorf("%d writes against it, and the split is %s", raised, c.served())
 		}
 		if decision, err := c.reconcile(); err != nil || decision.HeldBack == nil {
@@ -180,16 +182,16 @@ func TestAnExternalAutoscalerIsRaisedForAShare(t *testing.T) {
 func TestAMalformedAutoscalerClass(t *testing.T) {
 	for _, class := range []string{"hpa", "external", "none"} {
 		t.Run(class, func(t *testing.T) {
-			c := newCluster(t, scaled(1, 5), annotated(v1beta1.AnnotationAutoscalerClass, class))
+			c := newCluster(t, testkit.ReplicaBounds(1, 5), testkit.Annotation(v1beta1.AnnotationAutoscalerClass, class))
 			c.settle()
 			if class != "none" {
-				edit(c, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
+				testkit.EditObject(c.Objects, deploymentName(isvcName, 1), &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(4)) })
 			}
 			c.settle()
 			want := c.state()
 
 			c.inputs = "" // The spec cannot be resolved.
-			c.editSpec(annotated(v1beta1.AnnotationAutoscalerClass, "keda"))
+			c.editSpec(testkit.Annotation(v1beta1.AnnotationAutoscalerClass, "keda"))
 			if writes := c.settle(); len(writes) > 0 {
 				t.Errorf("it writes %v", writes)
 			}
@@ -215,9 +217,9 @@ func TestEndpointsThatCount(t *testing.T) {
 		for _, conditions := range endpoints {
 			endpointSlice.Endpoints = append(endpointSlice.Endpoints, discoveryv1.Endpoint{Addresses: []string{"x"}, Conditions: conditions})
 		}
-		c.must(c.server.Create(t.Context(), endpointSlice))
+		c.Must(c.server.Create(t.Context(), endpointSlice))
 	}
-	c.remove(name+"-abcde", &discoveryv1.EndpointSlice{})
+	c.Remove(fakecluster.EndpointSliceName(name), &discoveryv1.EndpointSlice{})
 	ready, notReady := discoveryv1.EndpointConditions{Ready: new(true)}, discoveryv1.EndpointConditions{Ready: new(false)}
 	silent, leaving := discoveryv1.EndpointConditions{}, discoveryv1.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
 	slice("-v4-1", discoveryv1.AddressTypeIPv4, ready, notReady, silent)
@@ -227,10 +229,10 @@ func TestEndpointsThatCount(t *testing.T) {
 		t.Helper()
 		for i := range count {
 			pod := newPod(1, fmt.Sprintf("pod-%d", i), true)
-			c.must(client.IgnoreAlreadyExists(c.server.Create(t.Context(), pod)))
+			c.Must(client.IgnoreAlreadyExists(c.server.Create(t.Context(), pod)))
 		}
 	}
-	c.remove("sklearn-iris-predictor-00001-deployment-00", &corev1.Pod{})
+	c.Remove(c.pods(1)[0].Name, &corev1.Pod{})
 	for _, test := range []struct {
 		pods, want int
 		why        string
@@ -241,11 +243,11 @@ func TestEndpointsThatCount(t *testing.T) {
 		pods(test.pods)
 		if test.pods == 0 {
 			for _, name := range []string{"pod-0", "pod-1"} {
-				c.remove(name, &corev1.Pod{})
+				c.Remove(name, &corev1.Pod{})
 			}
 		}
 		observed, err := c.observe()
-		c.must(err)
+		c.Must(err)
 		if got := observed.Revisions[0].Workloads[rollout.Predictor].Ready; got != test.want {
 			t.Errorf("with %s, %d are ready, want %d", test.why, got, test.want)
 		}

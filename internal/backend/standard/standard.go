@@ -15,6 +15,7 @@ import (
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
+	"github.com/serinus-io/serinus/internal/backend/engine"
 	"github.com/serinus-io/serinus/internal/backend/gateway"
 	"github.com/serinus-io/serinus/internal/backend/objects"
 	"github.com/serinus-io/serinus/internal/config"
@@ -62,16 +63,6 @@ func (*Backend) Check(*v1beta1.InferenceService, predictor.RuntimeRef, *corev1.P
 	return nil
 }
 
-type session struct {
-	*Backend
-	isvc        *v1beta1.InferenceService
-	observed    *children
-	observation *backend.Observation
-}
-
-// Observation returns what was observed.
-func (s *session) Observation() *backend.Observation { return s.observation }
-
 // Observe reads all objects of the InferenceService. It writes nothing. An error is transient, or a
 // [backend.ConflictError].
 func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (backend.Session, error) {
@@ -79,28 +70,35 @@ func (b *Backend) Observe(ctx context.Context, isvc *v1beta1.InferenceService) (
 	if err != nil {
 		return nil, err
 	}
-	return &session{Backend: b, isvc: isvc, observed: observed, observation: b.newObservation(isvc, observed)}, nil
+	return &engine.Session{
+		Store: &b.Store, InferenceService: isvc, Facts: b.newObservation(isvc, observed), History: observed.History,
+		StateObject: objects.OrNil(observed.route),
+		NewDriver: func(w *engine.Writer) engine.Driver {
+			driver := &writer{
+				Writer: w, Backend: b, isvc: isvc, observed: observed, unwritten: map[rollout.Number]error{}, replicas: map[rollout.Number]int{},
+			}
+			w.Objects.Written = driver.noteWritten
+			return driver
+		},
+	}, nil
 }
 
 func (b *Backend) newObservation(isvc *v1beta1.InferenceService, observed *children) *backend.Observation {
-	observation := &backend.Observation{
-		Revisions:           revisionsOf(observed),
-		Route:               b.routeOf(isvc, observed),
-		RouteStatus:         b.routeStatus(observed),
-		TagHosts:            len(observed.tagRoutes) > 0,
-		ScaleTargetReplicas: observed.requestedReplicas(),
-		History:             observed.Entries(),
-		Details:             map[rollout.Number]backend.RevisionStatus{},
-		Addresses:           addresses(isvc, b.Config.Ingress),
-		Mode:                observed.mode(),
-	}
+	observation := engine.NewObservation(observed.History, engine.Workloads[*appsv1.Deployment]{
+		Objects: observed.deployments, Observe: observed.workload,
+		Status: func(n rollout.Number) backend.RevisionStatus {
+			return revisionDetail(observed.deployments[n], observed.pods[n])
+		},
+	})
+	observation.Route = b.routeOf(isvc, observed, observation.Revisions)
+	observation.RouteStatus = b.routeStatus(observed)
+	observation.TagHosts = len(observed.tagRoutes) > 0
+	observation.ScaleTargetReplicas = observed.requestedReplicas()
+	observation.Addresses = addresses(isvc, b.Config.Ingress)
+	observation.Mode = observed.mode()
+	observation.Route.BehindSince = observation.RouteStatus.BehindSince
 	if observed.predictorService != nil && observation.Addresses.Local == "" {
 		observation.Addresses.Local = "http://" + b.Config.Ingress.ClusterHost(backend.PredictorName(isvc.Name), isvc.Namespace)
-	}
-	for _, revision := range observation.Revisions {
-		if revision.Workloads[rollout.Predictor] != nil {
-			observation.Details[revision.Number] = revisionDetail(observed.deployments[revision.Number], observed.pods[revision.Number])
-		}
 	}
 	for _, route := range observed.routes() {
 		observation.Hosts = append(observation.Hosts, gateway.HostsOf(route)...)

@@ -6,30 +6,35 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 func TestArchiveContainsProgram(t *testing.T) {
 	files := unpack(t, archiveOf(t, "#!the program"))
 
-	var contents []manifest
+	var contents tarball.Manifest
 	decode(t, files["manifest.json"], &contents)
 	if len(contents) != 1 || len(contents[0].Layers) != 1 || len(contents[0].RepoTags) != 1 || contents[0].RepoTags[0] != "dev.local/one:1" {
 		t.Fatalf("the manifest is %+v", contents)
 	}
-	var configuration config
+	var configuration v1.ConfigFile
 	decode(t, files[contents[0].Config], &configuration)
 	layer := files[contents[0].Layers[0]]
-	if want := "sha256:" + sum(layer); len(configuration.RootFS.DiffIDs) != 1 || configuration.RootFS.DiffIDs[0] != want {
+	if want := digest(layer); len(configuration.RootFS.DiffIDs) != 1 || configuration.RootFS.DiffIDs[0].String() != want {
 		t.Errorf("the layers are %v, want %s", configuration.RootFS.DiffIDs, want)
 	}
-	if name := strings.TrimSuffix(contents[0].Config, ".json"); name != sum(files[contents[0].Config]) {
+	if name := contents[0].Config; name != digest(files[name]) {
 		t.Errorf("the configuration is named %s, not by its digest", name)
 	}
 	entrypoint := configuration.Config.Entrypoint
@@ -69,7 +74,7 @@ func TestLayersAreInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := unpack(t, data)
-	var contents []manifest
+	var contents tarball.Manifest
 	decode(t, files["manifest.json"], &contents)
 	layers := contents[0].Layers
 	if len(layers) != 2 || string(files[layers[0]]) != "a root file system" {
@@ -78,9 +83,9 @@ func TestLayersAreInOrder(t *testing.T) {
 	if got := string(unpack(t, files[layers[1]])["app/server.py"]); got != "a server" {
 		t.Errorf("the file is %q", got)
 	}
-	var configuration config
+	var configuration v1.ConfigFile
 	decode(t, files[contents[0].Config], &configuration)
-	if len(configuration.RootFS.DiffIDs) != 2 || configuration.RootFS.DiffIDs[0] != "sha256:"+sum([]byte("a root file system")) {
+	if len(configuration.RootFS.DiffIDs) != 2 || configuration.RootFS.DiffIDs[0].String() != digest([]byte("a root file system")) {
 		t.Errorf("the configuration lists the layers %v", configuration.RootFS.DiffIDs)
 	}
 	if len(configuration.Config.Env) != 1 || configuration.Config.Env[0] != "A=b" {
@@ -129,3 +134,5 @@ func decode(t *testing.T, data []byte, into any) {
 		t.Fatalf("%v in %s", err, data)
 	}
 }
+
+func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }

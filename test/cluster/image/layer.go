@@ -9,11 +9,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Layer is a layer of an image's file system.
@@ -76,10 +80,11 @@ func addFile(archive *tar.Writer, inside, path string) error {
 	return err
 }
 
+// measured is an uncompressed layer of an image.
 type measured struct {
 	Layer
-	digest string
-	size   int64
+	hash v1.Hash
+	size int64
 }
 
 func measure(layer Layer) (m measured, err error) {
@@ -88,28 +93,45 @@ func measure(layer Layer) (m measured, err error) {
 		return m, err
 	}
 	defer content.Close()
-	hash := sha256.New()
-	size, err := io.Copy(hash, content)
-	return measured{Layer: layer, digest: hex.EncodeToString(hash.Sum(nil)), size: size}, err
+	digest, size, err := v1.SHA256(content)
+	return measured{Layer: layer, hash: digest, size: size}, err
 }
 
-// copy writes the layer to an archive and fails if the layer has changed since it was measured.
-func (m measured) copy(archive *tar.Writer, name string) error {
+// Digest implements v1.Layer.
+func (m measured) Digest() (v1.Hash, error) { return m.hash, nil }
+
+// DiffID implements v1.Layer.
+func (m measured) DiffID() (v1.Hash, error) { return m.hash, nil }
+
+// Size implements v1.Layer.
+func (m measured) Size() (int64, error) { return m.size, nil }
+
+// MediaType implements v1.Layer.
+func (m measured) MediaType() (types.MediaType, error) { return types.DockerUncompressedLayer, nil }
+
+// Uncompressed implements v1.Layer.
+func (m measured) Uncompressed() (io.ReadCloser, error) { return m.Compressed() }
+
+// Compressed returns the layer's content. Reading it fails if it has changed since it was measured.
+func (m measured) Compressed() (io.ReadCloser, error) {
 	content, err := m.open()
-	if err != nil {
-		return err
+	return &verifier{ReadCloser: content, hash: sha256.New(), layer: m}, err
+}
+
+type verifier struct {
+	io.ReadCloser
+	layer measured
+	hash  hash.Hash
+	size  int64
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	v.hash.Write(p[:n])
+	v.size += int64(n)
+	ended := errors.Is(err, io.EOF)
+	if v.size > v.layer.size || ended && hex.EncodeToString(v.hash.Sum(nil)) != v.layer.hash.Hex {
+		return 0, errors.New("a file changed while the image was being built: try again")
 	}
-	defer content.Close()
-	if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: m.size}); err != nil {
-		return err
-	}
-	hash := sha256.New()
-	size, err := io.Copy(io.MultiWriter(archive, hash), content)
-	switch {
-	case err != nil && !errors.Is(err, tar.ErrWriteTooLong):
-		return err
-	case err != nil, size != m.size, hex.EncodeToString(hash.Sum(nil)) != m.digest:
-		return errors.New("a file changed while the image was being built: try again")
-	}
-	return nil
+	return n, err
 }

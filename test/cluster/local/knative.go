@@ -130,13 +130,13 @@ func startKnativeIngress(ctx context.Context, c *Cluster) error {
 	if err := process.await(ctx, healthy("http://"+loopback(port)+"/readyz")); err != nil {
 		return err
 	}
-	return c.AllowHostRoutes(ctx, "kserve-test") // The namespace of the quickstart.
+	return c.allowHostRoutes(ctx, "kserve-test") // The namespace of the quickstart.
 }
 
-// AllowHostRoutes creates a ReferenceGrant that allows HTTPRoutes of a namespace to refer to
+// allowHostRoutes creates a ReferenceGrant that allows HTTPRoutes of a namespace to refer to
 // Knative's ingress. InferenceServices in Knative mode need it to be reachable by their own host.
 // In production an administrator creates it.
-func (c *Cluster) AllowHostRoutes(ctx context.Context, namespace string) error {
+func (c *Cluster) allowHostRoutes(ctx context.Context, namespace string) error {
 	manifest, err := manifests.ReadFile("manifests/knative-grant.yaml")
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Each assertion returns nil or an error with the figures. A window without requests fails every
@@ -164,49 +163,6 @@ func logChoose(n, k int) float64 {
 		return log
 	}
 	return factorial(n) - factorial(k) - factorial(n-k)
-}
-
-// FirstWithin checks that a revision answered a request of the window within a limit after the
-// window's beginning.
-func FirstWithin(w Window, revision string, limit time.Duration) error {
-	if err := checkNotEmpty(w); err != nil {
-		return err
-	}
-	first, found := w.UntilFirst(revision)
-	switch {
-	case !found:
-		return fmt.Errorf("%s: none of %d requests was answered by %s, want the first within %s", w.title(), len(w.Requests), revision, limit)
-	case first > limit:
-		return fmt.Errorf("%s: the first answer by %s came after %s, want it within %s", w.title(), revision, seconds(first), limit)
-	}
-	return nil
-}
-
-// LastWithin checks that a revision got no request that was due later than a limit after the
-// window's beginning.
-func LastWithin(w Window, revision string, limit time.Duration) error {
-	if err := checkNotEmpty(w); err != nil {
-		return err
-	}
-	if w.To-w.From < limit {
-		return fmt.Errorf("%s: is shorter than the limit of %s", w.title(), limit)
-	}
-	if last, found := w.UntilLast(revision); found && last > limit {
-		return fmt.Errorf("%s: the last request to %s was sent after %s, want none after %s; it got %d of %d", w.title(), revision,
-			seconds(last), limit, w.Answers()[revision], len(w.Requests))
-	}
-	return nil
-}
-
-// GapsWithin checks that there was no longer period without an answer.
-func GapsWithin(w Window, limit time.Duration) error {
-	if err := checkNotEmpty(w); err != nil {
-		return err
-	}
-	if gap, since := w.LongestGap(); gap > limit {
-		return fmt.Errorf("%s: no answer for %s from %s on, want no longer than %s", w.title(), seconds(gap), seconds(since), limit)
-	}
-	return nil
 }
 
 func checkNotEmpty(w Window) error {

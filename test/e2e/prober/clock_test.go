@@ -162,9 +162,6 @@ func TestStallDoesNotLowerTheRate(t *testing.T) {
 		if summary.P50 != 1000*time.Millisecond || summary.Max != 2*time.Second {
 			t.Errorf("latency in the stall: %s", summary)
 		}
-		if gap, since := results.All().LongestGap(); gap != ends-990*time.Millisecond || since != 990*time.Millisecond {
-			t.Errorf("no answers for %s from %s on", gap, since)
-		}
 	})
 }
 
@@ -184,8 +181,8 @@ func TestTimeoutCountsFromWhenARequestWasDue(t *testing.T) {
 		if diff := cmp.Diff(map[Kind]int{TimedOut: 200}, results.All().Errors()); diff != "" {
 			t.Errorf("errors (-want +got):\n%s", diff)
 		}
-		if len(results.Failures) != DefaultMaxExamples {
-			t.Errorf("%d examples, want %d", len(results.Failures), DefaultMaxExamples)
+		if len(results.Failures) != defaultMaxExamples {
+			t.Errorf("%d examples, want %d", len(results.Failures), defaultMaxExamples)
 		}
 	})
 }
@@ -216,7 +213,6 @@ func TestShiftIsExact(t *testing.T) {
 		}
 		for _, err := range []error{
 			NoErrors(before), NoErrors(after), NoRequestsTo(before, second), NoRequestsTo(after, first),
-			FirstWithin(after, second, 25*time.Millisecond), LastWithin(after, first, 0),
 		} {
 			if err != nil {
 				t.Error(err)
@@ -227,6 +223,12 @@ func TestShiftIsExact(t *testing.T) {
 		}
 		if took, found := after.UntilFirst(second); !found || took != 25*time.Millisecond {
 			t.Errorf("the first answer after the shift came after %s", took)
+		}
+		if last, found := before.UntilLast(first); !found || last != 970*time.Millisecond {
+			t.Errorf("the last request to the old revision was due after %s", last)
+		}
+		if last, found := after.UntilLast(first); found {
+			t.Errorf("a request to the old revision was due %s after the shift", last)
 		}
 	})
 }
@@ -305,8 +307,6 @@ func TestUntil(t *testing.T) {
 		at(1490 * time.Millisecond)
 		check(p.Until(t.Context(), 20))
 		at(550*time.Millisecond + 1900*time.Millisecond + 300*time.Millisecond)
-		check(p.UntilServedBy(t.Context(), first, 300))
-		at(time.Second + 2990*time.Millisecond)
 
 		p.Mark("late")
 		ctx, cancel := context.WithTimeout(t.Context(), 95*time.Millisecond)

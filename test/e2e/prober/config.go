@@ -19,10 +19,10 @@ import (
 const (
 	DefaultRate          = 100 // Requests per second for each target.
 	DefaultTimeout       = 10 * time.Second
-	DefaultMaxDuration   = 30 * time.Minute
-	DefaultMaxRequests   = 500_000
-	DefaultMaxExamples   = 10
-	DefaultKeptAlive     = 16
+	defaultMaxDuration   = 30 * time.Minute
+	defaultMaxRequests   = 500_000
+	defaultMaxExamples   = 10
+	defaultKeptAlive     = 16
 	defaultNewShare      = 0.5
 	maxNewConnections    = 512
 	maxRate              = 5000 // Requests per second for all targets together.
@@ -84,9 +84,9 @@ func (c Config) withDefaults() (Config, netip.AddrPort, error) {
 		return c, gateway, err
 	}
 	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
-	c.MaxDuration = cmp.Or(c.MaxDuration, DefaultMaxDuration)
-	c.MaxRequests = cmp.Or(c.MaxRequests, DefaultMaxRequests)
-	c.MaxExamples = cmp.Or(c.MaxExamples, DefaultMaxExamples)
+	c.MaxDuration = cmp.Or(c.MaxDuration, defaultMaxDuration)
+	c.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
+	c.MaxExamples = cmp.Or(c.MaxExamples, defaultMaxExamples)
 	if c.Timeout < 0 || c.MaxDuration < 0 || c.MaxRequests < 0 || c.MaxExamples < 0 {
 		return c, gateway, errors.New("limits must be positive")
 	}
@@ -122,7 +122,7 @@ func (t Target) withDefaults() (Target, error) {
 	t.Name = cmp.Or(t.Name, t.Host)
 	t.Path = cmp.Or(t.Path, defaultPath)
 	t.Rate = cmp.Or(t.Rate, DefaultRate)
-	t.KeptAlive = cmp.Or(t.KeptAlive, DefaultKeptAlive)
+	t.KeptAlive = cmp.Or(t.KeptAlive, defaultKeptAlive)
 	if t.NewConnections == nil {
 		t.NewConnections = new(defaultNewShare)
 	}

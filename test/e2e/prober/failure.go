@@ -18,7 +18,7 @@ import (
 // Kind classifies the error of a request.
 type Kind string
 
-// Kinds of errors. StatusKind returns the kind for a status other than 200.
+// Kinds of errors. statusKind returns the kind for a status other than 200.
 const (
 	// Refused means that the gateway refused the connection.
 	Refused Kind = "refused"
@@ -38,8 +38,8 @@ const (
 	Other Kind = "other"
 )
 
-// StatusKind returns the kind of a response with a status other than 200.
-func StatusKind(status int) Kind { return Kind(fmt.Sprintf("HTTP %d", status)) }
+// statusKind returns the kind of a response with a status other than 200.
+func statusKind(status int) Kind { return Kind(fmt.Sprintf("HTTP %d", status)) }
 
 // Failure is an example of an error.
 type Failure struct {

@@ -55,7 +55,6 @@ type Prober struct {
 
 	mu      sync.Mutex
 	marks   []Mark
-	served  map[string]int // Answers by revision to requests due since the last mark.
 	sent    int
 	ended   time.Duration // When the prober stopped sending.
 	limit   string
@@ -87,7 +86,7 @@ func Start(ctx context.Context, config Config) (*Prober, error) {
 		dialer := net.Dialer{Timeout: config.Timeout}
 		config.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", gateway.String()) }
 	}
-	p := &Prober{config: config, served: map[string]int{}, changed: make(chan struct{})}
+	p := &Prober{config: config, changed: make(chan struct{})}
 	for i, target := range config.Targets {
 		// Streams of the same rate alternate.
 		p.streams = append(p.streams, newStream(p, target, gateway, float64(i)/float64(len(config.Targets))))
@@ -111,7 +110,6 @@ func (p *Prober) Mark(name string) Mark {
 	defer p.mu.Unlock()
 	mark := Mark{Name: name, At: p.Now()}
 	p.marks = append(p.marks, mark)
-	clear(p.served)
 	p.notify()
 	return mark
 }
@@ -127,23 +125,28 @@ func (p *Prober) Until(ctx context.Context, n int, targets ...string) error {
 	if err != nil {
 		return err
 	}
-	fewest := func() int {
-		done := n
+	for {
+		p.mu.Lock()
+		done, over, limit, changed := n, p.finished(), p.limit, p.changed
 		for _, s := range streams {
 			done = min(done, s.doneSince(p.lastMark().At))
 		}
-		return done
+		state := fmt.Sprintf("%d of %d requests done since %q", done, n, p.lastMark().Name)
+		p.mu.Unlock()
+		switch {
+		case done >= n:
+			return nil
+		case over && limit != "":
+			return fmt.Errorf("prober: stopped by %s with %s", limit, state)
+		case over:
+			return fmt.Errorf("prober: stopped with %s", state)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("prober: %s: %w", state, context.Cause(ctx))
+		}
 	}
-	return p.await(ctx, func() bool { return fewest() >= n }, func() string {
-		return fmt.Sprintf("%d of %d requests done since %q", fewest(), n, p.lastMark().Name)
-	})
-}
-
-// UntilServedBy waits until a revision has answered n requests that were due since the last mark.
-func (p *Prober) UntilServedBy(ctx context.Context, revision string, n int) error {
-	return p.await(ctx, func() bool { return p.served[revision] >= n }, func() string {
-		return fmt.Sprintf("%d of %d requests answered by %s since %q; all answers: %v", p.served[revision], n, revision, p.lastMark().Name, p.served)
-	})
 }
 
 // Results returns the outcome of all requests that are due by now. It waits for requests in flight,
@@ -183,28 +186,6 @@ func (p *Prober) Done() <-chan struct{} {
 		close(done)
 	}()
 	return done
-}
-
-func (p *Prober) await(ctx context.Context, holds func() bool, progress func() string) error {
-	for {
-		p.mu.Lock()
-		met, over, state, changed := holds(), p.finished(), progress(), p.changed
-		limit := p.limit
-		p.mu.Unlock()
-		switch {
-		case met:
-			return nil
-		case over && limit != "":
-			return fmt.Errorf("prober: stopped by %s with %s", limit, state)
-		case over:
-			return fmt.Errorf("prober: stopped with %s", state)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("prober: %s: %w", state, context.Cause(ctx))
-		}
-	}
 }
 
 // The caller of the following functions holds the lock.

@@ -212,26 +212,6 @@ func (w Window) UntilLast(revision string) (time.Duration, bool) {
 	return all[len(all)-1].Due - w.From, true
 }
 
-// LongestGap returns the longest period within the window without an answer to one of its requests,
-// and when it began.
-func (w Window) LongestGap() (longest, since time.Duration) {
-	var answered []time.Duration
-	for i := range w.Requests {
-		if w.Requests[i].Error == "" {
-			answered = append(answered, min(w.Requests[i].Done(), w.To))
-		}
-	}
-	slices.Sort(answered)
-	last := w.From
-	for _, at := range append(answered, w.To) {
-		if at-last > longest {
-			longest, since = at-last, last
-		}
-		last = at
-	}
-	return longest, since
-}
-
 // Summary holds the figures of a window.
 type Summary struct {
 	Name     string         `json:"name"`

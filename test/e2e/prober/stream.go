@@ -155,9 +155,6 @@ func (s *stream) probe(ctx context.Context, i int, due time.Duration, opens bool
 	request.done, request.Late, request.Latency, request.Error = true, late, latency, kind
 	if kind == "" {
 		request.Revision = s.intern(revision)
-		if due >= p.lastMark().At {
-			p.served[request.Revision]++
-		}
 	} else if s.examples[kind] < p.config.MaxExamples {
 		s.examples[kind]++
 		s.failures = append(s.failures, Failure{
@@ -182,12 +179,12 @@ func (s *stream) exchange(ctx context.Context, transport *http.Transport) (revis
 	}
 	defer response.Body.Close()
 	if response.StatusCode < http.StatusOK { // Switching Protocols.
-		return "", StatusKind(response.StatusCode), response.Status
+		return "", statusKind(response.StatusCode), response.Status
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case response.StatusCode != http.StatusOK:
-		return "", StatusKind(response.StatusCode), response.Status + ": " + string(body)
+		return "", statusKind(response.StatusCode), response.Status + ": " + string(body)
 	case err != nil:
 		return "", kindOf(err), fmt.Sprintf("after %d bytes of the body: %v", len(body), err)
 	case len(body) > maxBody:

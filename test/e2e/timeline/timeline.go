@@ -6,6 +6,10 @@
 //
 // A picture is a self-contained SVG file with a text description and with colors for light and dark
 // pages. Equal charts give equal bytes.
+//
+// Plotting libraries such as gonum.org/v1/plot and go-chart do not give the same result. They write
+// fixed colors and no text description, connect shares across a mark and across a period without
+// answers, and place labels without regard to each other.
 package timeline
 
 import (

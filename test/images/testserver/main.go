@@ -91,7 +91,7 @@ func run(ctx context.Context, o options) error {
 		time.AfterFunc(o.startAfter, func() { s.ready.Store(true) })
 	}
 	if o.crashAfter > 0 {
-		time.AfterFunc(o.crashAfter, func() { log.Fatal("the model is broken: told to crash after ", o.crashAfter) })
+		time.AfterFunc(o.crashAfter, func() { log.Fatal("crashing after ", o.crashAfter, ", as -crash-after asks") })
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -164,7 +164,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v2/health/ready", s.isReady)
 	mux.HandleFunc("POST /inference.GRPCInferenceService/ModelReady", s.isReadyByGRPC)
 	mux.HandleFunc("PUT /test/ready", s.setReady)
-	mux.HandleFunc("POST /test/crash", func(http.ResponseWriter, *http.Request) { log.Fatal("told to crash") })
+	mux.HandleFunc("POST /test/crash", func(http.ResponseWriter, *http.Request) { log.Fatal("crashing, as the request asks") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Served-By", s.pod)
 		if s.draining.Load() {

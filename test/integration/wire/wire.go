@@ -23,8 +23,8 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
 
-// ErrConnectionLost is the client's error if a request or its response was lost.
-var ErrConnectionLost = errors.New("connection lost")
+// errConnectionLost is the client's error if a request or its response was lost.
+var errConnectionLost = errors.New("connection lost")
 
 // Write is a request that changes an object.
 type Write struct {
@@ -73,8 +73,8 @@ func RequestLost() Fault { return Fault{requestLost: true} }
 // ResponseLost passes the write to the API server and drops the response.
 func ResponseLost() Fault { return Fault{responseLost: true} }
 
-// ClientCrash passes the write to the API server and drops the response and all later requests.
-func ClientCrash() Fault { return Fault{responseLost: true, crash: true} }
+// clientCrash passes the write to the API server and drops the response and all later requests.
+func clientCrash() Fault { return Fault{responseLost: true, crash: true} }
 
 // Delayed returns a fault that happens after a delay.
 func (f Fault) Delayed(delay time.Duration) Fault {
@@ -92,7 +92,7 @@ func (f Fault) lostErr() error {
 	if f.timedOut {
 		return context.DeadlineExceeded
 	}
-	return ErrConnectionLost
+	return errConnectionLost
 }
 
 // Injector returns the fault for each write except those of Events. It is called for one write at a
@@ -103,7 +103,7 @@ type Injector func(Write) Fault
 func CrashAfter(writes int) Injector {
 	return func(Write) Fault {
 		if writes--; writes <= 0 {
-			return ClientCrash()
+			return clientCrash()
 		}
 		return NoFault()
 	}
@@ -194,7 +194,7 @@ func (w *Wire) Idle() time.Duration {
 	return time.Since(w.lastWrite)
 }
 
-// Crashed returns a channel that is closed after [ClientCrash].
+// Crashed returns a channel that is closed after the fault clientCrash.
 func (w *Wire) Crashed() <-chan struct{} { return w.crashedCh }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -209,7 +209,7 @@ func (w *Wire) send(r *http.Request, next http.RoundTripper) (*http.Response, er
 	}
 	fault, running := w.fault(write, isWrite)
 	if !running {
-		return nil, ErrConnectionLost
+		return nil, errConnectionLost
 	}
 	response, err := fault.roundTrip(r, next)
 	if write.Verb == "watch" && err == nil {

@@ -80,9 +80,9 @@ func TestFaults(t *testing.T) {
 	}{
 		"no fault":                 {NoFault(), http.StatusOK, nil, 1},
 		"error response":           {ErrorResponse(http.StatusConflict, metav1.StatusReasonConflict, "stale"), http.StatusConflict, nil, 0},
-		"request lost":             {RequestLost(), 0, ErrConnectionLost, 0},
-		"response lost":            {ResponseLost(), 0, ErrConnectionLost, 1},
-		"client crash":             {ClientCrash(), 0, ErrConnectionLost, 1},
+		"request lost":             {RequestLost(), 0, errConnectionLost, 0},
+		"response lost":            {ResponseLost(), 0, errConnectionLost, 1},
+		"client crash":             {clientCrash(), 0, errConnectionLost, 1},
 		"request lost, timed out":  {RequestLost().TimedOut(), 0, context.DeadlineExceeded, 0},
 		"response lost, timed out": {ResponseLost().TimedOut(), 0, context.DeadlineExceeded, 1},
 		"delayed":                  {NoFault().Delayed(time.Millisecond), http.StatusOK, nil, 1},
@@ -124,8 +124,8 @@ func TestCrashAfter(t *testing.T) {
 	default:
 	}
 	for _, method := range []string{http.MethodPatch, http.MethodPatch, http.MethodGet} {
-		if _, err := send(t, w, method, url+routePath); !errors.Is(err, ErrConnectionLost) {
-			t.Errorf("%s after the crash: %v, want %v", method, err, ErrConnectionLost)
+		if _, err := send(t, w, method, url+routePath); !errors.Is(err, errConnectionLost) {
+			t.Errorf("%s after the crash: %v, want %v", method, err, errConnectionLost)
 		}
 	}
 	<-w.Crashed()

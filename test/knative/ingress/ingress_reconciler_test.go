@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -25,6 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayapply "sigs.k8s.io/gateway-api/applyconfiguration"
+
+	"github.com/serinus-io/serinus/internal/testkit"
 )
 
 type cluster struct {
@@ -109,15 +110,9 @@ func (c *cluster) createHops(revisions ...string) {
 func (c *cluster) accept(resolved metav1.ConditionStatus) {
 	c.t.Helper()
 	for _, route := range c.routes() {
-		parent := gatewayv1.RouteParentStatus{ParentRef: gateway.reference(), ControllerName: "example.org/gateway"}
-		for kind, status := range map[gatewayv1.RouteConditionType]metav1.ConditionStatus{
-			gatewayv1.RouteConditionAccepted: metav1.ConditionTrue, gatewayv1.RouteConditionResolvedRefs: resolved,
-		} {
-			apimeta.SetStatusCondition(&parent.Conditions, metav1.Condition{
-				Type: string(kind), Status: status, Reason: "Test", ObservedGeneration: route.Generation,
-			})
+		route.Status.Parents = []gatewayv1.RouteParentStatus{
+			testkit.ParentStatus(gateway.reference(), route.Generation, metav1.ConditionTrue, resolved),
 		}
-		route.Status.Parents = []gatewayv1.RouteParentStatus{parent}
 		c.must(c.api.Status().Update(c.t.Context(), &route))
 	}
 }
