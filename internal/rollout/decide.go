@@ -321,7 +321,7 @@ func (d *decider) storeTimes() {
 	if !d.changed {
 		return
 	}
-	d.after.forget(func(n Number) bool { return n != d.target && d.known(n) == 0 })
+	d.after.pruneTrials(func(n Number) bool { return n != d.target && d.known(n) == 0 })
 	since := d.before.WaitingSince
 	if since.IsZero() || d.after.AskedAt.After(since) {
 		since = d.now

@@ -244,8 +244,8 @@ func TestTrialHold(t *testing.T) {
 	})
 }
 
-// TestHoldWakes: the decision that gives a share schedules the end of its hold, and reports it as the
-// next decision does.
+// TestHoldWakes: the decision that gives a share schedules the end of its hold, and reports it as
+// the next decision does.
 func TestHoldWakes(t *testing.T) {
 	observed := onTrial(timedPlan, 10, 5*time.Minute)
 	decision := Decide(observed, testPolicy, testNow)
@@ -413,7 +413,7 @@ func TestRetryIsUsedUp(t *testing.T) {
 	}
 }
 
-// TestTrialCapacity: a share waits for replicas or for a node, and its hold begins when it is served.
+// TestTrialCapacity: a share waits for replicas or for a node. Its hold begins when it is given.
 func TestTrialCapacity(t *testing.T) {
 	replicas := func(stable, target int) func(*Snapshot) {
 		return func(s *Snapshot) {
@@ -539,9 +539,9 @@ func TestNoReturnToRejected(t *testing.T) {
 // TestRejectedWorkload: a rejected target runs for the keep, then it retires, and its entry in the
 // history stays.
 func TestRejectedWorkload(t *testing.T) {
-	observed := rejected(10*time.Minute - 1)
+	observed := rejected(9 * time.Minute)
 	decision := Decide(observed, testPolicy, testNow)
-	if plan := planOf(decision, 2); plan.Action != Run || !decision.WakeAt.Equal(testNow.Add(1*time.Millisecond).Truncate(time.Millisecond)) && decision.WakeAt.IsZero() {
+	if plan := planOf(decision, 2); plan.Action != Run || !decision.WakeAt.Equal(testNow.Add(time.Minute)) {
 		t.Errorf("in the keep the plan is %+v, and it wakes at %s", plan, decision.WakeAt)
 	}
 	observed = rejected(10 * time.Minute)
@@ -635,17 +635,26 @@ func TestBakeStates(t *testing.T) {
 		"the promotion": {promotes, func(*Snapshot) {}, 2, 1, []string{"Promoted 2, 1", "BakeStarted 2, 1", "Shifted from 2:50 1:50 to 2:100"}, Run, Baking},
 		"it waits":      {baking(time.Minute), func(*Snapshot) {}, 2, 1, nil, Run, Baking},
 		"its end":       {baking(time.Hour), func(*Snapshot) {}, 2, 1, []string{"BakeCompleted 2, 1"}, AwaitRoute, Stable},
-		"harm": {baking(time.Minute), func(s *Snapshot) { s.Evidence = Evidence{Trial: trial21, Harm: true} }, 1, 0,
-			[]string{"Rejected 2, 1", "Shifted from 2:100 to 2:0 1:100"}, Run, RejectedCanary},
-		"a return to the previous": {baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, 1, 0,
-			[]string{"RolledBack 2, 1", "Shifted from 2:100 to 1:100"}, Run, Stable},
+		"harm": {
+			baking(time.Minute), func(s *Snapshot) { s.Evidence = Evidence{Trial: trial21, Harm: true} }, 1, 0,
+			[]string{"Rejected 2, 1", "Shifted from 2:100 to 2:0 1:100"},
+			Run, RejectedCanary,
+		},
+		"a return to the previous": {
+			baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, 1, 0,
+			[]string{"RolledBack 2, 1", "Shifted from 2:100 to 1:100"},
+			Run, Stable,
+		},
 		"another model": {baking(time.Minute), model3, 2, 1, []string{"BakeEnded 2, 1", "TrialStarted 3, 2"}, AwaitRoute, Loading},
 		"promote":       {baking(time.Minute), command(func(c *Commands) { c.Promote = trial21 }), 2, 1, []string{"BakeEnded 2, 1"}, AwaitRoute, Stable},
 		"percent 100":   {baking(time.Minute), set(new(100)), 2, 1, []string{"BakeEnded 2, 1"}, AwaitRoute, Stable},
 		"percent 0":     {baking(time.Minute), set(new(0)), 1, 0, []string{"RolledBack 2, 1", "Shifted from 2:100 to 2:0 1:100"}, Run, RolledBack},
 		"the policy":    {baking(time.Minute), func(s *Snapshot) { s.Desired.Plan = nil }, 2, 1, nil, Run, Baking},
-		"model 1, manual": {baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1); set(new(10))(s) }, 2, 1,
-			[]string{"BakeEnded 2, 1", "Shifted from 2:100 to 2:90 1:10"}, Run, Canary},
+		"model 1, manual": {
+			baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1); set(new(10))(s) }, 2, 1,
+			[]string{"BakeEnded 2, 1", "Shifted from 2:100 to 2:90 1:10"},
+			Run, Canary,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.change(&test.observed)
@@ -758,7 +767,16 @@ func TestOnlyRejectedIsLeft(t *testing.T) {
 	if decision.State != nil || decision.Phase != RejectedCanary {
 		t.Errorf("the state is %+v and the phase %s", decision.State, decision.Phase)
 	}
-	observed.Desired.Intent, observed.Desired.Manual = Intent{Share: 10}, true
+	retried := observed
+	retried.Desired.Plan, retried.Desired.Commands.Retry = new(timedPlan), TrialID{2, 2}
+	if state := Decide(retried, testPolicy, testNow).State; state == nil || state.Split.String() != "2:100" || state.isRejected(2) {
+		t.Errorf("with a retry the state is %+v", state)
+	}
+	observed.Desired.Intent, observed.Desired.Manual = Intent{}, true
+	if state := Decide(observed, testPolicy, testNow).State; state != nil {
+		t.Errorf("with a percent of 0 the state is %+v", state)
+	}
+	observed.Desired.Intent.Share = 10
 	if state := Decide(observed, testPolicy, testNow).State; state == nil || state.Split.String() != "2:100" {
 		t.Errorf("with a percent the state is %+v", state)
 	}
