@@ -94,6 +94,9 @@ func checkSteps(d evaluation) error {
 	if before == nil && after.Stable == target && !promoted || d.formerStable() == 0 {
 		return nil // The first revision, or the stable.
 	}
+	if before != nil && before.Trial == nil && !before.isRejected(target) && d.last().Percent(target) == 100 {
+		return nil // A rollback is cancelled.
+	}
 	reached, started, continues := d.last().Percent(target), d.last().Percent(target) > 0, false
 	if before != nil && before.Trial != nil && before.Target == target {
 		reached, started, continues = before.Trial.Share, !before.Trial.Began.IsZero(), true

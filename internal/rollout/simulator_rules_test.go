@@ -199,13 +199,13 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Desired.Stopped {
 		c.addViolation(2, "the route loses its split %s, but the service is not stopped", c.last.Split)
 	}
-	c.checkTrialRejected(d)
+	c.checkTrialRejected(sim, d)
 	c.succeeded(sim, d)
 	c.last, c.historyLost = &state, false
 }
 
 // checkTrialRejected checks that a rejection survives everything but a retry and a percent above 0.
-func (c *checker) checkTrialRejected(d evaluation) {
+func (c *checker) checkTrialRejected(sim *simulation, d evaluation) {
 	state, desired := *d.decision.State, d.observed.Desired
 	if desired.Manual && desired.Intent.Share > 0 || desired.Commands.Retry == (TrialID{state.Target, state.Attempts[state.Target]}) {
 		delete(c.trialRejected, state.Target)
@@ -219,7 +219,9 @@ func (c *checker) checkTrialRejected(d evaluation) {
 		}
 	}
 	for n := range state.Rejected {
-		c.trialRejected[n] = true
+		if sim.history[n] != "" { // It goes with its entry in the history.
+			c.trialRejected[n] = true
+		}
 	}
 }
 

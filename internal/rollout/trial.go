@@ -86,7 +86,10 @@ func (d *decider) followPlan() {
 		d.after.clearRejection(d.target)
 	case d.target == d.after.Stable:
 		d.bake()
-	case d.after.Trial != nil, d.Desired.Plan != nil && d.Desired.resolved():
+	case d.after.Trial == nil && (d.Desired.Plan == nil || !d.Desired.resolved()):
+	case d.after.Trial == nil && d.before.Split.Percent(d.target) == 100 && !d.isRejected():
+		// The percent of a rollback goes away before the traffic moves: nothing is on trial.
+	default:
 		d.advance()
 	}
 }
