@@ -63,9 +63,12 @@ func (s *scope) policies(ctx context.Context) (policy.Policies, error) {
 
 // readAutomation returns what moves the share of an InferenceService without a percent.
 func (s *scope) readAutomation() intent.Automation {
+	plan := intent.PlanOf(s.selection, s.plan, s.Config.Rollout.ProgressDeadline.Duration)
+	if plan != nil {
+		plan.Analysis = evidence.BegunWith(s.plan).Encode()
+	}
 	return intent.Automation{
-		Plan:     intent.PlanOf(s.selection, s.plan, s.Config.Rollout.ProgressDeadline.Duration),
-		Commands: intent.CommandsOf(s.isvc),
+		Plan: plan, Commands: intent.CommandsOf(s.isvc),
 		Evidence: s.evidence(),
 	}
 }
@@ -87,7 +90,7 @@ func (s *scope) evidence() rollout.Evidence {
 			}
 		}
 	}
-	if s.plan == nil || s.plan.Analysis == nil {
+	if evidence.DecodeBegun(state.Trial.Analysis) == nil {
 		return rollout.Evidence{Trial: id}
 	}
 	if gatherer == nil {
@@ -120,15 +123,20 @@ func (s *scope) followTrial() {
 		return
 	}
 	trial, state := s.decision.Trial, s.decision.State
-	if trial == nil || state == nil || trial.Began.IsZero() || s.plan == nil || s.plan.Analysis == nil || !s.outcome.Route {
-		if trial == nil {
-			gatherer.Forget(key)
-		}
+	if trial == nil {
+		gatherer.Forget(key)
 		return
 	}
-	input := evidence.Input{
-		Analysis: *s.plan.Analysis, Bake: s.plan.Bake > 0,
-		Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}},
+	if state == nil || state.Trial == nil || trial.Began.IsZero() || !s.outcome.Route {
+		return
+	}
+	begun := evidence.DecodeBegun(state.Trial.Analysis)
+	if begun == nil {
+		return
+	}
+	input := evidence.Input{Analysis: begun.Analysis, Bake: begun.Bake, Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}}}
+	if s.plan != nil && s.plan.Analysis != nil {
+		input.Analysis = evidence.Continue(begun.Analysis, *s.plan.Analysis)
 	}
 	stable := state.Stable
 	if trial.Baking {

@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"maps"
 	"time"
 )
@@ -18,6 +19,8 @@ type Trial struct {
 	Share int `json:"share"`
 	// Began is when the trial reached its first share. It is zero before. Evidence counts from then.
 	Began time.Time `json:"began,omitzero"`
+	// Analysis is that of the plan with which the trial began.
+	Analysis json.RawMessage `json:"analysis,omitempty"`
 	// Bake is how long the previous revision stays loaded after the promotion if the policy cannot
 	// be used. It is 0 before the promotion.
 	Bake time.Duration `json:"bake,omitempty"`
@@ -125,6 +128,9 @@ func (d *decider) advance() {
 		return
 	}
 	trial.Policy = plan.Policy
+	if !trial.started() || trial.Analysis == nil {
+		trial.Analysis = plan.Analysis
+	}
 	next := plan.next(trial)
 	if d.Desired.Commands.Promote == d.trialID() {
 		next = 100
