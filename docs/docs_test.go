@@ -27,6 +27,8 @@ import (
 	"github.com/serinus-io/serinus/internal/backend/pods"
 	"github.com/serinus-io/serinus/internal/config"
 	"github.com/serinus-io/serinus/internal/metrics"
+	"github.com/serinus-io/serinus/internal/metricsource"
+	"github.com/serinus-io/serinus/internal/policy"
 	"github.com/serinus-io/serinus/internal/rollout"
 )
 
@@ -146,6 +148,7 @@ func definedReasons(t *testing.T) map[string]bool {
 	reasons := map[string]bool{
 		string(v1beta1.RuntimeDisabled): true, string(v1beta1.NoSupportingRuntime): true,
 		string(v1beta1.RuntimeNotRecognized): true, string(v1beta1.InvalidPredictorSpec): true,
+		string(policy.PolicyNotFound): true, string(policy.PolicyInvalid): true, string(policy.PolicyConflict): true,
 	}
 	isReason := regexp.MustCompile(`^([rR]eason|event)[A-Z]`)
 	for _, folder := range []string{"internal/status", "internal/backend/gateway", "internal/backend/pods", "internal/backend/standard", "internal/backend/knative", "internal/controller"} {
@@ -260,6 +263,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := metricsource.NewMetrics(registry); err != nil {
+		t.Fatal(err)
+	}
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -285,6 +291,27 @@ func TestMetricsAreDocumented(t *testing.T) {
 				t.Errorf("%s uses the metric %s, which does not exist", name, used)
 			}
 		}
+	}
+}
+
+func TestPresetsAreDocumented(t *testing.T) {
+	presets, err := metricsource.NewPresets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(read(t, "docs/policies.md"), "\n### Presets\n")
+	table, _, _ = strings.Cut(table, "\n### ")
+	var documented []string
+	for _, row := range rows(table) {
+		name := strings.Trim(row[0], "`")
+		documented = append(documented, name)
+		if hasLatency := presets[name].Latency != nil; (row[2] == "yes") != hasLatency {
+			t.Errorf("docs/policies.md says %q about the latency of the preset %s; it is %v", row[2], name, hasLatency)
+		}
+	}
+	slices.Sort(documented)
+	if !slices.Equal(documented, presets.Names()) {
+		t.Errorf("docs/policies.md documents the presets %v, and the code defines %v", documented, presets.Names())
 	}
 }
 

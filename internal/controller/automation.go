@@ -73,41 +73,44 @@ func (s *scope) policies(ctx context.Context) (policy.Policies, error) {
 
 // readAutomation returns what moves the share of an InferenceService without a percent.
 func (s *scope) readAutomation() intent.Automation {
+	plan := intent.PlanOf(s.selection, s.plan, s.Config.Rollout.ProgressDeadline.Duration)
+	if plan != nil {
+		plan.Analysis = evidence.BegunWith(s.plan).Encode()
+	}
 	return intent.Automation{
-		Plan:     intent.PlanOf(s.selection, s.plan, s.Config.Rollout.ProgressDeadline.Duration),
-		Commands: intent.CommandsOf(s.isvc),
+		Plan: plan, Commands: intent.CommandsOf(s.isvc),
 		Evidence: s.evidence(),
 	}
 }
 
-// evidence returns the evidence on the trial in the rollout state. The gatherer never waits for
-// Prometheus.
+// evidence returns the evidence on the trial in the rollout state. It never waits for Prometheus.
+// What is known of the trial counts even if its policy is gone.
 func (s *scope) evidence() rollout.Evidence {
-	state := s.observed.Route.State
+	state, gatherer := s.observed.Route.State, s.Automation.Gatherer
 	if state == nil || state.Trial == nil {
 		return rollout.Evidence{}
 	}
 	id := rollout.TrialID{Revision: state.Target, Attempt: state.Trial.Attempt}
-	if s.plan != nil && s.plan.Analysis == nil {
-		return rollout.Evidence{Trial: id}
+	if gatherer != nil {
+		if verdict, found := gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String()); found {
+			s.verdict = &verdict
+			s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
+			return rollout.Evidence{
+				Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
+				ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
+			}
+		}
 	}
 	unknown := rollout.Evidence{Trial: id, Share: state.Trial.Share}
-	if s.Automation.Gatherer == nil {
+	switch {
+	case evidence.DecodeBegun(state.Trial.Analysis) == nil:
+	case gatherer == nil:
 		s.automation.Missing = "the operator has no address of a Prometheus: set analysis.prometheus.address in its configuration"
 		unknown.Missing = rollout.WaitsForMetrics
-		return unknown
-	}
-	verdict, found := s.Automation.Gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String())
-	if !found {
+	default:
 		s.automation.Pending = true
-		return unknown
 	}
-	s.verdict = &verdict
-	s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
-	return rollout.Evidence{
-		Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
-		ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
-	}
+	return unknown
 }
 
 var missing = map[evidence.Reason]rollout.WaitingFor{
@@ -117,8 +120,8 @@ var missing = map[evidence.Reason]rollout.WaitingFor{
 	evidence.Invalid:     rollout.WaitsForMetrics,
 }
 
-// followTrial makes the gatherer read the metrics of the trial as it is after the decision. A policy
-// that cannot be used, or is not that of the trial, leaves the gatherer as it is: harm still counts.
+// followTrial makes the gatherer read the metrics of the trial as it is after the decision, also if
+// the policy cannot be used or is not that of the trial: harm still counts.
 func (s *scope) followTrial() {
 	if !s.outcome.Route || s.decision.State == nil {
 		return
@@ -129,16 +132,20 @@ func (s *scope) followTrial() {
 		return
 	}
 	trial, state := s.decision.Trial, s.decision.State
-	switch {
-	case state.Trial == nil || s.plan != nil && s.plan.Analysis == nil:
+	if state.Trial == nil {
 		gatherer.Forget(key)
 		return
-	case trial.Began.IsZero() || s.plan == nil || trial.Policy != s.selection.Ref.String():
+	}
+	if trial.Began.IsZero() {
 		return
 	}
-	input := evidence.Input{
-		Analysis: *s.plan.Analysis, Bake: s.plan.Bake > 0,
-		Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}},
+	begun := evidence.DecodeBegun(state.Trial.Analysis)
+	if begun == nil {
+		return
+	}
+	input := evidence.Input{Analysis: begun.Analysis, Bake: begun.Bake, Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}}}
+	if s.plan != nil && s.plan.Analysis != nil && trial.Policy == s.selection.Ref.String() {
+		input.Analysis = evidence.Continue(begun.Analysis, *s.plan.Analysis)
 	}
 	stable := state.Stable
 	if trial.Baking {

@@ -4,5 +4,3 @@
 // Package policy determines which CanaryPolicy applies to an InferenceService, resolves it into a
 // plan, and reads the annotations by which users control a rollout. It does not access the cluster.
 package policy
-
-// +kubebuilder:rbac:groups=canary.serinus.io,resources=canarypolicies;clustercanarypolicies,verbs=get;list;watch

@@ -232,9 +232,9 @@ func (d *decider) targetShare() (share int, inSplit bool) {
 }
 
 // desiredShare returns the share that is asked for a target that is not the stable. The first
-// revision always gets 100 %, unless it is known to be rejected.
+// revision always gets 100 %.
 func (d *decider) desiredShare() int {
-	if d.after.Stable == 0 && !d.isRejected() {
+	if d.after.Stable == 0 {
 		return 100
 	}
 	return d.intent.Share
@@ -321,7 +321,7 @@ func (d *decider) storeTimes() {
 	if !d.changed {
 		return
 	}
-	d.after.forget(func(n Number) bool { return n != d.target && d.known(n) == 0 })
+	d.after.pruneTrials(func(n Number) bool { return n != d.target && d.known(n) == 0 })
 	since := d.before.WaitingSince
 	if since.IsZero() || d.after.AskedAt.After(since) {
 		since = d.now

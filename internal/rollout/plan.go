@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -23,6 +24,8 @@ type Plan struct {
 	// Evidence is what a share above 0 must show before the next one, or nil if time and readiness
 	// are enough.
 	Evidence *EvidenceRule
+	// Analysis is what the policy measures, in a form that only the caller reads.
+	Analysis json.RawMessage
 	// Bake is how long the previous revision stays loaded after the promotion.
 	Bake time.Duration
 	// Keep is how long a rejected target stays loaded.

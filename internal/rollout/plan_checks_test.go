@@ -76,8 +76,8 @@ func checkManual(d evaluation) error {
 	return nil
 }
 
-// checkSteps checks that the share that is asked for goes up by one step, and only with what the step
-// needs.
+// checkSteps checks that the share that is asked for goes up by one step, and only with what the
+// step needs.
 func checkSteps(d evaluation) error {
 	before, after := d.observed.Route.State, d.decision.State
 	target := d.decision.Target
@@ -93,6 +93,9 @@ func checkSteps(d evaluation) error {
 	promoted := slices.ContainsFunc(d.decision.Transitions, func(t Transition) bool { return t.Kind == Promoted })
 	if before == nil && after.Stable == target && !promoted || d.formerStable() == 0 {
 		return nil // The first revision, or the stable.
+	}
+	if before != nil && before.Trial == nil && !before.isRejected(target) && d.last().Percent(target) == 100 {
+		return nil // A rollback is cancelled.
 	}
 	reached, started, continues := d.last().Percent(target), d.last().Percent(target) > 0, false
 	if before != nil && before.Trial != nil && before.Target == target {
@@ -202,8 +205,8 @@ func checkRejected(d evaluation) error {
 	return nil
 }
 
-// checkHarm checks that harm rejects the target in the same decision, and takes its share unless the
-// stable cannot serve, or returns in parts.
+// checkHarm checks that harm rejects the target in the same decision, and takes its share unless
+// the stable cannot serve, or returns in parts.
 func checkHarm(d evaluation) error {
 	before, target := d.observed.Route.State, d.decision.Target
 	if before == nil || before.Trial == nil || before.Target != target || d.isManual() || !d.observed.Evidence.Harm ||

@@ -219,30 +219,33 @@ func TestWhoMovesTheShare(t *testing.T) {
 		"no replacement of the stable by a target on trial": {newSnapshot(rolloutState(1, 0, 2, nil, All(1)), 2, nil, up(1), unschedulable(2, time.Hour)), func(s *Snapshot) {
 			s.Desired.Plan, s.Desired.Replace = new(timedPlan), true
 		}, "1:100, 2.1 waits for Queue before 10"},
-		"100 % that is no promotion is held": {manualAt(0), func(s *Snapshot) {
+		"a percent that undoes a promotion goes away in time": {manualAt(0), func(s *Snapshot) {
 			s.Route.State.Split, s.Route.Split = All(2), All(2)
-		}, "2:100, 2.2 waits for Hold before 100"},
+		}, "2:100"},
 	})
 }
 
 // TestTrialHold: a hold ends by time, while the gateway serves the share.
 func TestTrialHold(t *testing.T) {
 	testPlans(t, map[string]planTest{
-		"before its end":                     {onTrial(timedPlan, 10, 5*time.Minute-1), nil, "2:10 1:90, 2.1 waits for Hold before 50"},
-		"at its end":                         {onTrial(timedPlan, 10, 5*time.Minute), nil, "2:50 1:50, 2.1 waits for Hold before 100"},
-		"of the last step":                   {onTrial(timedPlan, 50, 9*time.Minute), nil, "2:50 1:50, 2.1 waits for Hold before 100"},
-		"the promotion":                      {onTrial(timedPlan, 50, 10*time.Minute), nil, "2:100"},
-		"the gateway does not serve":         {onTrial(timedPlan, 10, time.Hour), func(s *Snapshot) { s.Route.Accepted = false }, "2:10 1:90, 2.1 waits for Hold before 50"},
-		"the trial has begun at the share":   {onTrial(timedPlan, 10, time.Hour), func(s *Snapshot) { s.Route.State.Trial.Began = testNow }, "2:10 1:90, 2.1 waits for Hold before 50"},
-		"a preview needs its hold":           {onTrial(timedPlan, 0, time.Minute), withPlan(func(p *Plan) { p.Steps = append([]Step{{Hold: time.Hour}}, p.Steps...) }), "2:0 1:100, 2.1 waits for Hold before 10"},
+		"before its end":                   {onTrial(timedPlan, 10, 5*time.Minute-1), nil, "2:10 1:90, 2.1 waits for Hold before 50"},
+		"at its end":                       {onTrial(timedPlan, 10, 5*time.Minute), nil, "2:50 1:50, 2.1 waits for Hold before 100"},
+		"of the last step":                 {onTrial(timedPlan, 50, 9*time.Minute), nil, "2:50 1:50, 2.1 waits for Hold before 100"},
+		"the promotion":                    {onTrial(timedPlan, 50, 10*time.Minute), nil, "2:100"},
+		"the gateway does not serve":       {onTrial(timedPlan, 10, time.Hour), func(s *Snapshot) { s.Route.Accepted = false }, "2:10 1:90, 2.1 waits for Hold before 50"},
+		"the trial has begun at the share": {onTrial(timedPlan, 10, time.Hour), func(s *Snapshot) { s.Route.State.Trial.Began = testNow }, "2:10 1:90, 2.1 waits for Hold before 50"},
+		"a preview needs its hold":         {onTrial(timedPlan, 0, time.Minute), withPlan(func(p *Plan) { p.Steps = append([]Step{{Hold: time.Hour}}, p.Steps...) }), "2:0 1:100, 2.1 waits for Hold before 10"},
+		"a preview that was stopped": {onTrial(timedPlan, 0, time.Hour), func(s *Snapshot) {
+			s.Route.State.Split = All(1)
+		}, "2:0 1:100, 2.1 waits for Hold before 10"},
 		"a preview needs no evidence":        {onTrial(provenPlan, 0, time.Hour), nil, "2:10 1:90, 2.1 waits for Hold before 50"},
 		"the first step is a preview":        {newSnapshot(rolloutState(1, 0, 2, nil, All(1)), 2, nil, up(1), up(2)), func(s *Snapshot) { s.Desired.Plan = &Plan{Steps: []Step{{Hold: time.Hour}}} }, "2:0 1:100, 2.1 waits for Hold before 100"},
 		"a target at 0 gets its first share": {manualAt(0), withPlan(func(p *Plan) { p.Steps = []Step{{Hold: time.Hour}} }), "2:0 1:100, 2.2 waits for Hold before 100"},
 	})
 }
 
-// TestHoldWakes: the decision that gives a share schedules the end of its hold, and reports it as the
-// next decision does.
+// TestHoldWakes: the decision that gives a share schedules the end of its hold, and reports it as
+// the next decision does.
 func TestHoldWakes(t *testing.T) {
 	observed := onTrial(timedPlan, 10, 5*time.Minute)
 	decision := Decide(observed, testPolicy, testNow)
@@ -364,7 +367,7 @@ func TestCommands(t *testing.T) {
 		"pause and harm":                          {onTrial(timedPlan, 10, time.Hour), all(pause, func(s *Snapshot) { s.Evidence = Evidence{Trial: trial21, Harm: true} }), "2:0 1:100, 2.1 rejected: Harm"},
 		"pause and abort":                         {onTrial(timedPlan, 10, time.Hour), all(pause, abort), "2:0 1:100, 2.1 rejected: Aborted"},
 		"pause and promote: no share goes up":     {onTrial(timedPlan, 10, time.Hour), all(pause, promote), "2:10 1:90, 2.1 waits for Resume before 100"},
-		"pause gives a lost share back":           {onTrial(timedPlan, 10, time.Hour), all(pause, func(s *Snapshot) { s.Route.State.Split = canarySplit(2, 0, 1) }), "2:10 1:90, 2.1 waits for Resume before 10"},
+		"pause gives a lost share back":           {onTrial(timedPlan, 10, time.Hour), all(pause, func(s *Snapshot) { s.Route.State.Split = canarySplit(2, 0, 1) }), "2:10 1:90, 2.1 waits for Resume before 50"},
 		"abort":                                   {onTrial(timedPlan, 10, time.Minute), abort, "2:0 1:100, 2.1 rejected: Aborted"},
 		"abort before the first share":            {firstGate, abort, "1:100, 2.1 rejected: Aborted"},
 		"abort another trial":                     {onTrial(timedPlan, 10, time.Minute), command(func(c *Commands) { c.Abort = TrialID{2, 2} }), "2:10 1:90, 2.1 waits for Hold before 50"},
@@ -410,7 +413,7 @@ func TestRetryIsUsedUp(t *testing.T) {
 	}
 }
 
-// TestTrialCapacity: a share waits for replicas or for a node, and its hold begins when it is served.
+// TestTrialCapacity: a share waits for replicas or for a node. Its hold begins when it is given.
 func TestTrialCapacity(t *testing.T) {
 	replicas := func(stable, target int) func(*Snapshot) {
 		return func(s *Snapshot) {
@@ -441,8 +444,8 @@ func TestTrialCapacity(t *testing.T) {
 		"row 18: the target loses its pods":        {observed, lost, "2:0 1:100, 2.1 waits for Capacity before 10"},
 		"row 18: it has no pods":                   {observed, all(back, lost), "2:0 1:100, 2.1 waits for Capacity before 10"},
 		"row 18: no node takes its pods":           {observed, all(back, lost, queued), "2:0 1:100, 2.1 waits for Queue before 10"},
-		"row 18: it is back, to its share":         {observed, back, "2:10 1:90, 2.1 waits for Capacity before 10"},
-		"row 18: a step that waited is asked anew": {observed, all(back, func(s *Snapshot) { s.Route.State.Asked.Share = 50 }), "2:10 1:90, 2.1 waits for Capacity before 10"},
+		"row 18: it is back, to its share":         {observed, back, "2:10 1:90, 2.1 waits for Hold before 50"},
+		"row 18: a step that waited is asked anew": {observed, all(back, func(s *Snapshot) { s.Route.State.Asked.Share = 50 }), "2:10 1:90, 2.1 waits for Hold before 50"},
 		"row 19: the stable has no pods":           {onTrial(timedPlan, 10, time.Minute), func(s *Snapshot) { s.Revisions[0] = down(1) }, "2:10 1:90, 2.1 waits for Hold before 50"},
 		"Knative: one ready replica is enough":     {observed, all(replicas(4, 1), knative), "2:50 1:50, 2.1 waits for Hold before 100"},
 		"Knative: the target is not ready":         {observed, all(back, lost, knative), "2:0 1:100, 2.1 waits for Capacity before 10"},
@@ -536,9 +539,9 @@ func TestNoReturnToRejected(t *testing.T) {
 // TestRejectedWorkload: a rejected target runs for the keep, then it retires, and its entry in the
 // history stays.
 func TestRejectedWorkload(t *testing.T) {
-	observed := rejected(10*time.Minute - 1)
+	observed := rejected(9 * time.Minute)
 	decision := Decide(observed, testPolicy, testNow)
-	if plan := planOf(decision, 2); plan.Action != Run || !decision.WakeAt.Equal(testNow.Add(1*time.Millisecond).Truncate(time.Millisecond)) && decision.WakeAt.IsZero() {
+	if plan := planOf(decision, 2); plan.Action != Run || !decision.WakeAt.Equal(testNow.Add(time.Minute)) {
 		t.Errorf("in the keep the plan is %+v, and it wakes at %s", plan, decision.WakeAt)
 	}
 	observed = rejected(10 * time.Minute)
@@ -608,7 +611,11 @@ func TestBake(t *testing.T) {
 		"the policy is deleted: harm undoes it": {baking(time.Minute), all(noPlan, harm), undone + "Harm"},
 		"the policy is invalid: it goes on":     {baking(time.Hour - 1), withPlan(func(p *Plan) { *p = Plan{Invalid: true} }), bakes},
 		"the spec cannot be resolved":           {baking(time.Hour - 1), func(s *Snapshot) { s.Desired.Hash = "" }, bakes},
-		"row 19: the target has no pods":        {baking(time.Minute), func(s *Snapshot) { s.Revisions[1] = down(2) }, bakes},
+		"no deadline ends it": {baking(time.Minute), all(withPlan(func(p *Plan) { p.LoadDeadline = time.Minute }), func(s *Snapshot) {
+			s.Revisions[1] = down(2)
+			s.Revisions[1].predictor().LoadingSince = testNow.Add(-time.Hour)
+		}), bakes},
+		"row 19: the target has no pods": {baking(time.Minute), func(s *Snapshot) { s.Revisions[1] = down(2) }, bakes},
 	})
 }
 
@@ -628,17 +635,26 @@ func TestBakeStates(t *testing.T) {
 		"the promotion": {promotes, func(*Snapshot) {}, 2, 1, []string{"Promoted 2, 1", "BakeStarted 2, 1", "Shifted from 2:50 1:50 to 2:100"}, Run, Baking},
 		"it waits":      {baking(time.Minute), func(*Snapshot) {}, 2, 1, nil, Run, Baking},
 		"its end":       {baking(time.Hour), func(*Snapshot) {}, 2, 1, []string{"BakeCompleted 2, 1"}, AwaitRoute, Stable},
-		"harm": {baking(time.Minute), func(s *Snapshot) { s.Evidence = Evidence{Trial: trial21, Harm: true} }, 1, 0,
-			[]string{"Rejected 2, 1", "Shifted from 2:100 to 2:0 1:100"}, Run, RejectedCanary},
-		"a return to the previous": {baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, 1, 0,
-			[]string{"RolledBack 2, 1", "Shifted from 2:100 to 1:100"}, Run, Stable},
+		"harm": {
+			baking(time.Minute), func(s *Snapshot) { s.Evidence = Evidence{Trial: trial21, Harm: true} }, 1, 0,
+			[]string{"Rejected 2, 1", "Shifted from 2:100 to 2:0 1:100"},
+			Run, RejectedCanary,
+		},
+		"a return to the previous": {
+			baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1) }, 1, 0,
+			[]string{"RolledBack 2, 1", "Shifted from 2:100 to 1:100"},
+			Run, Stable,
+		},
 		"another model": {baking(time.Minute), model3, 2, 1, []string{"BakeEnded 2, 1", "TrialStarted 3, 2"}, AwaitRoute, Loading},
 		"promote":       {baking(time.Minute), command(func(c *Commands) { c.Promote = trial21 }), 2, 1, []string{"BakeEnded 2, 1"}, AwaitRoute, Stable},
 		"percent 100":   {baking(time.Minute), set(new(100)), 2, 1, []string{"BakeEnded 2, 1"}, AwaitRoute, Stable},
 		"percent 0":     {baking(time.Minute), set(new(0)), 1, 0, []string{"RolledBack 2, 1", "Shifted from 2:100 to 2:0 1:100"}, Run, RolledBack},
 		"the policy":    {baking(time.Minute), func(s *Snapshot) { s.Desired.Plan = nil }, 2, 1, nil, Run, Baking},
-		"model 1, manual": {baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1); set(new(10))(s) }, 2, 1,
-			[]string{"BakeEnded 2, 1", "Shifted from 2:100 to 2:90 1:10"}, Run, Canary},
+		"model 1, manual": {
+			baking(time.Minute), func(s *Snapshot) { s.Desired.Hash = hashOf(1); set(new(10))(s) }, 2, 1,
+			[]string{"BakeEnded 2, 1", "Shifted from 2:100 to 2:90 1:10"},
+			Run, Canary,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.change(&test.observed)
@@ -751,9 +767,49 @@ func TestOnlyRejectedIsLeft(t *testing.T) {
 	if decision.State != nil || decision.Phase != RejectedCanary {
 		t.Errorf("the state is %+v and the phase %s", decision.State, decision.Phase)
 	}
-	observed.Desired.Intent, observed.Desired.Manual = Intent{Share: 10}, true
+	retried := observed
+	retried.Desired.Plan, retried.Desired.Commands.Retry = new(timedPlan), TrialID{2, 2}
+	if state := Decide(retried, testPolicy, testNow).State; state == nil || state.Split.String() != "2:100" || state.isRejected(2) {
+		t.Errorf("with a retry the state is %+v", state)
+	}
+	observed.Desired.Intent, observed.Desired.Manual = Intent{}, true
+	if state := Decide(observed, testPolicy, testNow).State; state != nil {
+		t.Errorf("with a percent of 0 the state is %+v", state)
+	}
+	observed.Desired.Intent.Share = 10
 	if state := Decide(observed, testPolicy, testNow).State; state == nil || state.Split.String() != "2:100" {
 		t.Errorf("with a percent the state is %+v", state)
+	}
+}
+
+// TestRecoverWithoutRejected: a rejected revision that runs does not become the stable.
+func TestRecoverWithoutRejected(t *testing.T) {
+	observed := newSnapshot(nil, 3, nil, up(1), up(2), down(3))
+	observed.Revisions[1].Rejection = &Rejection{Attempt: 1, Reason: Harmful, At: testNow}
+	observed.Desired.Plan = new(timedPlan)
+	if got, want := outcome(Decide(observed, testPolicy, testNow)), "1:100, 3.2 waits for Capacity before 10"; got != want {
+		t.Errorf("the outcome is %q, want %q", got, want)
+	}
+}
+
+// TestTrialKeepsItsPolicy: a trial follows only the policy with which it began.
+func TestTrialKeepsItsPolicy(t *testing.T) {
+	observed := newSnapshot(rolloutState(1, 0, 2, nil, All(1)), 2, nil, up(1), up(2))
+	observed.Desired.Plan = new(timedPlan)
+	observed = observed.later(Decide(observed, testPolicy, testNow))
+	withPlan(func(p *Plan) { p.Policy = "other" })(&observed)
+	if got, want := outcome(Decide(observed, testPolicy, testNow.Add(time.Hour))), "2:10 1:90, 2.1 waits for Policy"; got != want {
+		t.Errorf("the outcome is %q, want %q", got, want)
+	}
+}
+
+// TestNoReplacementInTrial: row 22 applies without a policy only, even if a person promotes.
+func TestNoReplacementInTrial(t *testing.T) {
+	observed := newSnapshot(trialState(0, time.Hour), 2, nil, up(1), unschedulable(2, time.Hour))
+	observed.Desired.Plan, observed.Desired.Replace, observed.Desired.Commands.Promote = new(timedPlan), true, trial21
+	decision := Decide(observed, testPolicy, testNow)
+	if got, want := outcome(decision), "2:0 1:100, 2.1 waits for Queue before 100"; got != want || decision.State.Replacement != "" {
+		t.Errorf("the outcome is %q, and the replacement %q", got, decision.State.Replacement)
 	}
 }
 

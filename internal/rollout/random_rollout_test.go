@@ -421,6 +421,8 @@ func (sim *simulation) restingSplit() (Split, []Number) {
 		return All(stable), []Number{stable}
 	case sim.spec.percent == nil && state.Trial != nil && !state.Split.Has(target):
 		return All(stable), []Number{stable, target}
+	case sim.spec.percent == nil && state.Trial != nil && starts && state.Trial.Share == 100:
+		return All(target), []Number{stable, target}
 	case sim.spec.percent == nil && state.Trial != nil && starts:
 		return canarySplit(target, state.Trial.Share, stable), []Number{stable, target}
 	case !starts && !state.Split.Has(target):

@@ -130,7 +130,7 @@ func (d *decider) recoverRejections(state *State) {
 }
 
 // recoverTrial begins another trial of the target at the share that it has, or another bake, if a
-// policy applies or has applied. The attempts are lost apart from the reported one, so every revision
+// policy applies or has applied. All attempts but the reported one are lost, so every revision
 // counts as tried: no command for a lost trial may have an effect.
 func (d *decider) recoverTrial(state *State) {
 	plan, reported := d.Desired.Plan, d.Reported

@@ -104,8 +104,8 @@ func TestLossInTrials(t *testing.T) {
 					sim.runControllers()
 				}
 				after, _ := sim.state()
-				share, had := after.Split.Percent(after.Target), before.Split.Percent(before.Target)
-				unknown := lossName == "the route is deleted, and the status is wiped" && had > 0
+				share := after.Split.Percent(after.Target)
+				unknown := lossName == "the route is deleted, and the status is wiped" && before.Trial != nil
 				if unknown && share != 10 || !unknown && !after.Split.Equal(before.Split) || after.Stable != before.Stable || len(after.Rejected) != len(before.Rejected) {
 					t.Errorf("the state\n%s\nbecomes\n%s\n%s", before.Encode(), after.Encode(), sim.trace)
 				}

@@ -123,7 +123,7 @@ func (sim *simulation) writes(pending pendingDecision) []write {
 func (sim *simulation) forgetRevision(n Number) {
 	delete(sim.history, n)
 	delete(sim.rejections, n)
-	delete(sim.checker.banned, n)
+	delete(sim.checker.trialRejected, n)
 }
 
 func (sim *simulation) writeHistory(pending pendingDecision) write {

@@ -28,8 +28,8 @@ type checker struct {
 	// rejected are the canaries that were superseded and that the spec has not asked for since.
 	rejected       map[Number]bool
 	acceptedSplits []Split
-	// banned are the revisions that a trial has rejected, until a retry or a percent above 0.
-	banned map[Number]bool
+	// trialRejected are the revisions that a trial has rejected, until a retry or a percent above 0.
+	trialRejected map[Number]bool
 	// excused are the revisions without ready pods that may get traffic until they are ready again:
 	// they lost their pods by an injected fault, or no other revision could serve.
 	excused map[Number]bool
@@ -47,7 +47,7 @@ type violation struct {
 
 func newInvariantChecker() checker {
 	return checker{
-		assigned: map[Number]string{}, rejected: map[Number]bool{}, banned: map[Number]bool{}, excused: map[Number]bool{}, externallyRouted: map[Number]bool{},
+		assigned: map[Number]string{}, rejected: map[Number]bool{}, trialRejected: map[Number]bool{}, excused: map[Number]bool{}, externallyRouted: map[Number]bool{},
 		servedAt: map[Number]time.Time{},
 	}
 }
@@ -181,7 +181,7 @@ func (c *checker) numberAssigned(sim *simulation, n Number, hash string) {
 		c.addViolation(7, "number %d was assigned to %s, and now to %s", n, before, hash)
 	}
 	c.assigned[n] = hash
-	delete(c.banned, n)
+	delete(c.trialRejected, n)
 }
 
 func (c *checker) routed(sim *simulation, d evaluation) {
@@ -199,18 +199,18 @@ func (c *checker) routed(sim *simulation, d evaluation) {
 	if sim.route != nil && !c.last.Split.IsEmpty() && state.Split.IsEmpty() && !d.observed.Desired.Stopped {
 		c.addViolation(2, "the route loses its split %s, but the service is not stopped", c.last.Split)
 	}
-	c.checkBanned(d)
+	c.checkTrialRejected(sim, d)
 	c.succeeded(sim, d)
 	c.last, c.historyLost = &state, false
 }
 
-// checkBanned checks that a rejection survives everything but a retry and a percent above 0.
-func (c *checker) checkBanned(d evaluation) {
+// checkTrialRejected checks that a rejection survives everything but a retry and a percent above 0.
+func (c *checker) checkTrialRejected(sim *simulation, d evaluation) {
 	state, desired := *d.decision.State, d.observed.Desired
 	if desired.Manual && desired.Intent.Share > 0 || desired.Commands.Retry == (TrialID{state.Target, state.Attempts[state.Target]}) {
-		delete(c.banned, state.Target)
+		delete(c.trialRejected, state.Target)
 	}
-	for n := range c.banned {
+	for n := range c.trialRejected {
 		if !state.isRejected(n) {
 			c.addViolation(planRule, "the rejection of revision %d is lost", n)
 		}
@@ -219,7 +219,9 @@ func (c *checker) checkBanned(d evaluation) {
 		}
 	}
 	for n := range state.Rejected {
-		c.banned[n] = true
+		if sim.history[n] != "" { // It goes with its entry in the history.
+			c.trialRejected[n] = true
+		}
 	}
 }
 

@@ -164,11 +164,11 @@ type Reported struct {
 	Split                    Split
 	// Tried is true if the target was reported as rolled back.
 	Tried bool
-	// Programmed is true if the split was reported as programmed under the current URL.
-	Programmed bool
 	// Trial is the reported trial. Baking is true if it was reported as baking.
 	Trial  TrialID
 	Baking bool
+	// Programmed is true if the split was reported as programmed under the current URL.
+	Programmed bool
 }
 
 func (r Reported) reportsServed(split Split) bool {

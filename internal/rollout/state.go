@@ -78,9 +78,9 @@ type State struct {
 	// revision history is lost.
 	Highest Number `json:"highest"`
 
-	// Trial is the trial of the target, or nil if no policy moves its share. Rejected are the revisions
-	// that get no share before a person asks for it. Attempts counts the trials of each revision, so
-	// that a command for an earlier one has no effect.
+	// Trial is the trial of the target, or nil if no policy moves its share. Rejected are the
+	// revisions that get no share before a person asks for it. Attempts counts the trials of each
+	// revision, so that a command for an earlier one has no effect.
 	Trial    *Trial               `json:"trial,omitempty"`
 	Rejected map[Number]Rejection `json:"rejected,omitempty"`
 	Attempts map[Number]int       `json:"attempts,omitempty"`
@@ -110,8 +110,8 @@ func (h Held) replicas(n Number) int { return h[n][Predictor] }
 //
 //	1 (or none)  the first release
 //	2            askedAt, tried, returning, lostAt, replacement, replacingSince, routed
-//	3            trialBegan, waitingSince, trial, rejected, attempts; asked, hash, servedBefore and held (by
-//	             component) in the place of percent, inputs, before and floors
+//	3            trialBegan, waitingSince, trial, rejected, attempts; asked, hash, servedBefore and
+//	             held (by component) in the place of percent, inputs, before and floors
 const StateVersion = 3
 
 // Replacement is a step in the replacement of the stable by the target on the same node.

@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"maps"
 	"time"
 )
@@ -18,6 +19,8 @@ type Trial struct {
 	Share int `json:"share"`
 	// Began is when the trial reached its first share. It is zero before. Evidence counts from then.
 	Began time.Time `json:"began,omitzero"`
+	// Analysis is that of the plan with which the trial began.
+	Analysis json.RawMessage `json:"analysis,omitempty"`
 	// Bake is how long the previous revision stays loaded after the promotion if the policy cannot
 	// be used. It is 0 before the promotion.
 	Bake time.Duration `json:"bake,omitempty"`
@@ -77,14 +80,19 @@ func (d *decider) followPlan() {
 	case d.isManual():
 		d.after.Trial = nil
 		if d.intent.Share > 0 {
-			d.after.forgive(d.target)
+			d.after.clearRejection(d.target)
 		}
+		d.keptOut = d.after.Stable == 0 && d.isRejected()
 	case d.isRejected() && !d.isRetried():
 		d.stayRejected()
 	case d.after.Stable == 0: // The first revision gets 100 % at once.
+		d.after.clearRejection(d.target)
 	case d.target == d.after.Stable:
 		d.bake()
-	case d.after.Trial != nil, d.Desired.Plan != nil && d.Desired.resolved():
+	case d.after.Trial == nil && (d.Desired.Plan == nil || !d.Desired.resolved()):
+	case d.after.Trial == nil && d.before.Split.Percent(d.target) == 100 && !d.isRejected():
+		// The percent of a rollback goes away before the traffic moves: nothing is on trial.
+	default:
 		d.advance()
 	}
 }
@@ -105,7 +113,7 @@ func (d *decider) advance() {
 	if d.after.Trial == nil {
 		share := d.before.Split.Percent(d.target) // A share that is there stays.
 		if d.isRejected() {
-			d.after.forgive(d.target)
+			d.after.clearRejection(d.target)
 			share = 0 // A retry begins with the first step.
 		}
 		d.after.beginTrial(share, d.now)
@@ -120,6 +128,9 @@ func (d *decider) advance() {
 		return
 	}
 	trial.Policy = plan.Policy
+	if !trial.started() || trial.Analysis == nil {
+		trial.Analysis = plan.Analysis
+	}
 	next := plan.next(trial)
 	if d.Desired.Commands.Promote == d.trialID() {
 		next = 100
@@ -204,7 +215,7 @@ func (d *decider) waitsFor(plan *Plan, next int) (WaitingFor, time.Time) {
 
 // isAsked reports whether the last decision asked for the next share already.
 func (d *decider) isAsked(next int) bool {
-	return d.before.Trial != nil && d.before.Target == d.target && d.before.Asked.Share == next && next > d.after.Trial.Share
+	return d.before.Trial != nil && d.before.Asked.Share == next && next > d.after.Trial.Share
 }
 
 // hasShare reports whether the target has the share that the trial has reached, and can serve it.
@@ -267,18 +278,26 @@ func (d *decider) hold(next int, waits WaitingFor, until time.Time) {
 	d.scheduleWake(until)
 }
 
-// reach notes in the trial that the target gets the share that the plan asks for.
+// reach notes in the trial that the target gets the next share, or gets its share back after a
+// loss. The hold begins.
 func (d *decider) reach(split Split) {
-	if !d.grants || !split.Has(d.target) || split.Percent(d.target) != d.intent.Share {
+	trial := d.after.Trial
+	if trial == nil || trial.bakes() || d.ready(d.target) == 0 || !split.Has(d.target) || split.Percent(d.target) != d.intent.Share {
 		return
 	}
-	trial, plan := d.after.Trial, d.Desired.Plan
+	plan, returns := d.plan(), trial.started() && !d.hasShare()
+	if plan == nil || !d.grants && !returns {
+		return
+	}
 	if !trial.started() {
 		trial.Began = d.now
 	}
 	trial.Share = d.intent.Share
-	d.next, d.waits, d.until = plan.next(trial), WaitsForHold, d.now.Add(plan.hold(trial.Share))
-	d.scheduleWake(d.until)
+	d.next = plan.next(trial)
+	if d.waits == WaitsForCapacity || d.waits == WaitsForQueue {
+		d.waits, d.until = WaitsForHold, d.now.Add(plan.hold(trial.Share))
+		d.scheduleWake(d.until)
+	}
 }
 
 // reject takes the target's share back for good.
@@ -310,8 +329,8 @@ func (d *decider) isRetried() bool {
 		d.Desired.Commands.Retry == TrialID{d.target, d.after.Attempts[d.target] + 1}
 }
 
-// bake keeps the previous revision loaded after a promotion by the plan, and undoes the promotion on
-// harm.
+// bake keeps the previous revision loaded after a promotion by the plan, and undoes the promotion
+// on harm.
 func (d *decider) bake() {
 	trial := d.after.Trial
 	if !trial.bakes() || !d.canRun(d.after.Previous) {
@@ -341,8 +360,8 @@ func (d *decider) bake() {
 }
 
 // beginBake ends the trial with the promotion, or keeps it until the end of the bake. A promotion
-// that a person asked for needs no bake. One that changes only labels or annotations keeps an earlier
-// previous revision, which is not loaded.
+// that a person asked for has no bake. Nor has one that changes only labels or annotations, because
+// the previous revision is then an earlier one, which is not loaded.
 func (d *decider) beginBake() {
 	trial := d.after.Trial
 	if trial == nil {
@@ -417,16 +436,16 @@ func (s State) isRejected(n Number) bool {
 	return rejected
 }
 
-// forgive removes the rejection of a revision.
-func (s *State) forgive(n Number) {
+// clearRejection removes the rejection of a revision.
+func (s *State) clearRejection(n Number) {
 	delete(s.Rejected, n)
 	if len(s.Rejected) == 0 {
 		s.Rejected = nil
 	}
 }
 
-// forget removes the trials of revisions that no longer exist.
-func (s *State) forget(gone func(Number) bool) {
+// pruneTrials removes the trials of revisions that no longer exist.
+func (s *State) pruneTrials(gone func(Number) bool) {
 	maps.DeleteFunc(s.Attempts, func(n Number, _ int) bool { return gone(n) })
 	maps.DeleteFunc(s.Rejected, func(n Number, _ Rejection) bool { return gone(n) })
 	if len(s.Rejected) == 0 {
