@@ -225,11 +225,12 @@ func (r *reporter) describeRejection() string {
 	if !known { // A later version has rejected it.
 		why = "was rejected"
 	}
-	again := "to try it again: " + r.command(policy.Retry, rollout.TrialID{Revision: r.Decision.Target, Attempt: rejection.Attempt + 1}, 0)
+	again := "to try it again"
 	if !r.Automation.Applies {
-		again = "no policy applies, so to try it again, set canaryTrafficPercent"
+		again += ", set canaryTrafficPercent, because no policy applies; or name a policy, and"
 	}
-	return fmt.Sprintf("%s %s, so it gets no traffic; %s; %s", r.rollout.Target, why, r.describeServed(), again)
+	retry := r.command(policy.Retry, rollout.TrialID{Revision: r.Decision.Target, Attempt: rejection.Attempt + 1}, 0)
+	return fmt.Sprintf("%s %s, so it gets no traffic; %s; %s: %s", r.rollout.Target, why, r.describeServed(), again, retry)
 }
 
 // rejectionInfo returns the rejection in KServe's form, which other tools show as a failure.
