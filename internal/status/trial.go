@@ -102,7 +102,11 @@ func (r *reporter) evidence(status *v1beta1.RolloutStatus) []v1beta1.MetricEvide
 	reported := r.InferenceService.Status.Rollout
 	switch {
 	case len(r.Automation.Evidence) > 0:
-		return r.Automation.Evidence
+		evidence := slices.Clone(r.Automation.Evidence)
+		for i := range evidence {
+			evidence[i].Message = truncate(evidence[i].Message)
+		}
+		return evidence
 	case reported == nil || reported.Target != status.Target || status.Trial != "" && status.Trial != reported.Trial:
 		return nil
 	}

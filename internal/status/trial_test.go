@@ -345,6 +345,15 @@ func TestEvidenceIsReportedWithVerdicts(t *testing.T) {
 	}
 }
 
+// TestLongEvidenceIsTruncated: the API server would refuse the whole status.
+func TestLongEvidenceIsTruncated(t *testing.T) {
+	report := onTrial().report()
+	report.Automation.Evidence = []v1beta1.MetricEvidence{{Metric: "errors", Message: strings.Repeat("x", 5000)}}
+	if got := status.For(report).Rollout.Evidence[0].Message; utf8.RuneCountInString(got) != 1024 {
+		t.Errorf("it has %d characters", utf8.RuneCountInString(got))
+	}
+}
+
 // TestRestartInAWait: until the metrics have been read again, the trial is reported as it was.
 func TestRestartInAWait(t *testing.T) {
 	for _, name := range []string{

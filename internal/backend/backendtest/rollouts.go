@@ -208,6 +208,7 @@ func rejection(p *driver) {
 	p.rollOut("v2", promote)
 	p.wantSplit(2, 10, 1, 90)
 	p.wantRejection(2, nil)
+	p.wantNoWrites()
 
 	p.commands.Abort = rollout.TrialID{Revision: 2, Attempt: 1}
 	aborted := p.now
@@ -217,6 +218,7 @@ func rejection(p *driver) {
 	p.wantRunning(1)
 	p.wantRejection(2, want)
 	p.commands.Abort = rollout.TrialID{}
+	p.wantNoWrites()
 
 	p.LoseRoute()
 	p.settle()
@@ -230,6 +232,20 @@ func rejection(p *driver) {
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
 	p.wantRejection(2, nil)
+}
+
+// wantNoWrites checks that time alone changes nothing.
+func (p *driver) wantNoWrites() {
+	p.t.Helper()
+	before := p.Writes()
+	for range 3 {
+		p.now = p.now.Add(time.Minute)
+		_, _, err := p.reconcile()
+		p.mustApply(err)
+	}
+	if writes := p.Writes() - before; writes > 0 {
+		p.t.Errorf("three reconciliations cost %d writes", writes)
+	}
 }
 
 // wantRejection checks the rejection in the revision history.
