@@ -5,6 +5,7 @@ package analysis
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -37,7 +38,7 @@ func expected(intervals, canary, stable int, canaryRate, stableRate float64, f f
 			for s := range stable + 1 {
 				p := binomial(canary, c, canaryRate) * binomial(stable, s, stableRate)
 				next := Interval{Counts{float64(canary), float64(c)}, Counts{float64(stable), float64(s)}}
-				total += walk(append(done[:len(done):len(done)], next), probability*p)
+				total += walk(append(slices.Clip(done), next), probability*p)
 			}
 		}
 		return total

@@ -36,7 +36,7 @@ func TestPhi(t *testing.T) {
 		// 206 times 0 and 10 times 20 of 100: the worst piece has two of the twelve bursts.
 		{
 			"rare bursts", slices.Repeat(append(history(19, Counts{100, 0}), Counts{100, 20}), 12),
-			(206*math.Pow(100./108, 2) + 10*math.Pow(20-100./108, 2)) / (100. / 108 * 107 / 108 * 215),
+			(206*(100./108)*(100./108) + 10*(20-100./108)*(20-100./108)) / (100. / 108 * 107 / 108 * 215),
 		},
 	} {
 		if got := Phi(tc.history, 15_000); !near(got, tc.want) {

@@ -89,7 +89,8 @@ func falseRejections(t *testing.T, report *strings.Builder) {
 		"Flagger: `request-success-rate` of 1 minute ≥ 99 %, `threshold: 5`",
 	}
 	rows := make([]string, len(rules))
-	header := "| good canary that is rejected within 4 hours, % |"
+	var header strings.Builder
+	header.WriteString("| good canary that is rejected within 4 hours, % |")
 	for c, tc := range cases {
 		var rejected [4]int
 		simulate(uint64(c), func(random *rand.Rand) [4]bool { return rejections(random, tc.load) }, func(r [4]bool) {
@@ -101,12 +102,12 @@ func falseRejections(t *testing.T, report *strings.Builder) {
 		})
 		atMost(t, tc.name+", "+rules[0], rejected[0], 5)
 		atMost(t, tc.name+", "+rules[1], rejected[1], 0.5)
-		header += " " + tc.name + " |"
+		header.WriteString(" " + tc.name + " |")
 		for rule, n := range rejected {
 			rows[rule] += fmt.Sprintf(" %.1f |", percent(n))
 		}
 	}
-	fmt.Fprintf(report, "\n### Good canaries that are rejected\n\n%s\n|---|%s\n", header, strings.Repeat("---:|", len(cases)))
+	fmt.Fprintf(report, "\n### Good canaries that are rejected\n\n%s\n|---|%s\n", header.String(), strings.Repeat("---:|", len(cases)))
 	for rule, row := range rows {
 		fmt.Fprintf(report, "| %s |%s\n", rules[rule], row)
 	}

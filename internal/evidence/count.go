@@ -148,7 +148,8 @@ const minForQuantile = 100
 // the first interval in which they count.
 func (j *judge) slowerThanBound(m *metric, n int) (series []analysis.Series, from int) {
 	all := m.buckets()
-	bound, from, ok := 0.0, 0, false
+	var bound float64
+	var ok bool
 	if m.Threshold > 0 {
 		bound, ok = analysis.NextBound(all.bounds(), float64(m.Threshold)/float64(j.unit()))
 	} else {

@@ -90,10 +90,10 @@ func (s service) series(n int) (errors, latency []metricsource.Series) {
 				continue
 			}
 			// A counter appears with its first event.
-			time := at(k).UnixMilli() + 5000
+			scraped := at(k).UnixMilli() + 5000
 			add := func(s *metricsource.Series, value, born float64) {
 				if born > 0 {
-					s.Samples = append(s.Samples, metricsource.Sample{Time: time, Value: value})
+					s.Samples = append(s.Samples, metricsource.Sample{Time: scraped, Value: value})
 				}
 			}
 			add(&good, sum.requests-sum.bad, sum.requests-sum.bad)
@@ -118,7 +118,7 @@ func (s service) look(trial metricsource.Trial, n int) metricsource.Look {
 		switch m.FromPreset {
 		case metricsource.Errors:
 			r.Series = errors
-		case metricsource.Buckets:
+		case metricsource.Buckets, metricsource.Latency:
 			r.Series = latency
 		}
 		look.Readings = append(look.Readings, r)
@@ -311,11 +311,11 @@ func TestJudge(t *testing.T) {
 }
 
 // lookOf returns the look at a time, or 0.
-func lookOf(time time.Time) int {
-	if time.IsZero() {
+func lookOf(moment time.Time) int {
+	if moment.IsZero() {
 		return 0
 	}
-	return int(time.Sub(began) / interval)
+	return int(moment.Sub(began) / interval)
 }
 
 func TestMissingMessages(t *testing.T) {

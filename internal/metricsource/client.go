@@ -168,9 +168,9 @@ func singleNumbers(query string, matrix model.Matrix, after int64) ([]Sample, *F
 			return nil, invalid(query, "the result is a native histogram; one number is necessary")
 		}
 		for _, sample := range series.Values {
-			time := int64(sample.Timestamp)
-			at[time] = append(at[time], float64(sample.Value))
-			last = max(last, time)
+			moment := int64(sample.Timestamp)
+			at[moment] = append(at[moment], float64(sample.Value))
+			last = max(last, moment)
 		}
 	}
 	var samples []Sample

@@ -125,7 +125,7 @@ func (f *fakePrometheus) RoundTrip(request *http.Request) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(string(body))), Request: request}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(body))), Request: request}, nil
 }
 
 func parseTime(text string) time.Time {

@@ -95,7 +95,7 @@ type Options[V any] struct {
 	Judge func(Trial, Look) V
 	// Changed reports whether a reconciliation must know the new verdict. The first verdict of a
 	// trial counts as changed.
-	Changed func(old, new V) bool
+	Changed func(before, after V) bool
 	// Enqueue requests a reconciliation of an InferenceService. It must not block.
 	Enqueue func(types.NamespacedName)
 }

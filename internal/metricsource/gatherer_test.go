@@ -91,8 +91,8 @@ func newHarness(t *testing.T, concurrency int) *harness {
 func (h *harness) newGatherer(client *Client, concurrency int) *Gatherer[verdict] {
 	return NewGatherer(Options[verdict]{
 		Client: client, Clock: clock.RealClock{}, Concurrency: concurrency, Judge: judge,
-		Changed: func(old, new verdict) bool {
-			return old.Status != new.Status || old.Source != new.Source || old.Input != new.Input
+		Changed: func(before, after verdict) bool {
+			return before.Status != after.Status || before.Source != after.Source || before.Input != after.Input
 		},
 		Enqueue: func(name types.NamespacedName) {
 			h.mu.Lock()

@@ -51,7 +51,7 @@ func TestMalformedIntents(t *testing.T) {
 	tests := map[string]map[string]string{
 		"serinus.io/pause": {
 			"": trial, "true": trial, "2": trial, "2.": trial, "2.0": trial, "0.1": trial, "-2.1": trial, "+2.1": trial, "02.1": trial,
-			"2.1 ": trial, "2.1.1": trial, "2.1/50": trial, "2,1": trial, "99999999999999999999.1": trial,
+			"2.1" + " ": trial, "2.1.1": trial, "2.1/50": trial, "2,1": trial, "99999999999999999999.1": trial,
 		},
 		"serinus.io/approve": {
 			"": approval, "2.1": approval, "2.1/": approval, "2.1/101": approval, "2.1/-1": approval, "2.1/50%": approval, "2.1/050": approval,

@@ -396,9 +396,9 @@ func (p *parser) duration(field string, given canaryv1alpha1.Duration, absent, l
 // The formats of the CRDs. They are stricter than package strconv, which also accepts 0x1p-2 and
 // infinity.
 var (
-	durationPattern   = regexp.MustCompile(`^([0-9]{1,6}(\.[0-9]{1,3})?(h|m|s|ms))+$`)
-	numberPattern     = regexp.MustCompile(`^-?[0-9]{1,18}(\.[0-9]{1,18})?$`)
-	percentagePattern = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,6})?%$`)
+	durationPattern   = regexp.MustCompile(`^(\d{1,6}(\.\d{1,3})?(h|m|s|ms))+$`)
+	numberPattern     = regexp.MustCompile(`^-?\d{1,18}(\.\d{1,18})?$`)
+	percentagePattern = regexp.MustCompile(`^\d{1,2}(\.\d{1,6})?%$`)
 )
 
 func parseDuration(text string) (time.Duration, bool) {

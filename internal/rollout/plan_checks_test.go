@@ -125,8 +125,8 @@ func (d evaluation) checkStep(before *State, reached int, started, continues boo
 		return fmt.Errorf("%d is asked for without a policy", asked)
 	}
 	next, hold, gate := 100, plan.Steps[0].Hold, plan.ApprovePromotion
-	for i := len(plan.Steps) - 1; i >= 0; i-- {
-		if step := plan.Steps[i]; step.Percent > reached || !started {
+	for _, step := range slices.Backward(plan.Steps) {
+		if step.Percent > reached || !started {
 			next, gate = step.Percent, step.Approve
 		}
 	}
