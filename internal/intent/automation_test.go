@@ -31,7 +31,8 @@ func TestPlanOf(t *testing.T) {
 		},
 		"an invalid policy": {policy.Selection{Ref: ref}, nil, &rollout.Plan{Policy: `CanaryPolicy "standard"`, Invalid: true}},
 		"time alone": {
-			policy.Selection{Ref: ref}, &policy.Plan{Steps: steps, KeepRejected: time.Minute},
+			policy.Selection{Ref: ref},
+			&policy.Plan{Steps: steps, KeepRejected: time.Minute},
 			&rollout.Plan{Policy: `CanaryPolicy "standard"`, Steps: planned, Keep: time.Minute, LoadDeadline: loadDeadline},
 		},
 		"everything": {

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clientgoapply "k8s.io/client-go/applyconfigurations"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -149,7 +150,10 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 	if err != nil {
 		return err
 	}
-	if err := keepData(ctx, server, object, func() error { return server.Apply(ctx, applied, options...) }); err != nil {
+	if err := keepData(ctx, server, object); err != nil {
+		return err
+	}
+	if err := server.Apply(ctx, applied, options...); err != nil {
 		return err
 	}
 	after, err := read(ctx, server, object)
@@ -169,22 +173,23 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 	return server.Update(ctx, after)
 }
 
-// keepData restores the data of a ControllerRevision, which the fake client loses when metadata is
-// applied.
-func keepData(ctx context.Context, server client.Client, object client.Object, apply func() error) error {
-	var before, after appsv1.ControllerRevision
-	key := client.ObjectKeyFromObject(object)
-	if object.GetObjectKind().GroupVersionKind().Kind != "ControllerRevision" || server.Get(ctx, key, &before) != nil {
-		return apply()
+// keepData adds the data of a ControllerRevision to metadata that is applied, because the fake client
+// loses it otherwise.
+func keepData(ctx context.Context, server client.Reader, applied client.Object) error {
+	content, ok := applied.(runtime.Unstructured)
+	if !ok || applied.GetObjectKind().GroupVersionKind().Kind != "ControllerRevision" {
+		return nil
 	}
-	if err := apply(); err != nil {
+	var stored appsv1.ControllerRevision
+	if err := server.Get(ctx, client.ObjectKeyFromObject(applied), &stored); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	var data map[string]any
+	if err := utiljson.Unmarshal(stored.Data.Raw, &data); err != nil {
 		return err
 	}
-	if err := server.Get(ctx, key, &after); err != nil {
-		return err
-	}
-	after.Data = before.Data
-	return server.Update(ctx, &after)
+	content.UnstructuredContent()["data"] = data
+	return nil
 }
 
 // read returns the stored object; nil if there is none.
