@@ -257,6 +257,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	_, err := metrics.New(registry, metrics.Options{
 		Rollouts:       func() map[v1beta1.Phase]int { return nil },
+		Waiting:        func() map[v1beta1.TrialWait]int { return nil },
 		FailureReasons: append(pods.Reasons(), knative.FailureReasons()...),
 	})
 	if err != nil {

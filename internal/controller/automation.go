@@ -6,7 +6,10 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
@@ -27,7 +30,14 @@ type Automation struct {
 	Options   policy.Options
 	Presets   metricsource.Presets
 	// Gatherer is nil if no Prometheus is configured.
-	Gatherer *metricsource.Gatherer[evidence.Verdict]
+	Gatherer Gatherer
+}
+
+// Gatherer gathers the evidence on trials. See [metricsource.Gatherer].
+type Gatherer interface {
+	Track(isvc types.NamespacedName, trial metricsource.Trial)
+	Forget(isvc types.NamespacedName)
+	Verdict(isvc types.NamespacedName, id string) (verdict evidence.Verdict, found bool)
 }
 
 // readPolicy finds the policy of the InferenceService. A policy with a problem stops increases only.
@@ -83,30 +93,24 @@ func (s *scope) evidence() rollout.Evidence {
 	id := rollout.TrialID{Revision: state.Target, Attempt: state.Trial.Attempt}
 	if gatherer != nil {
 		if verdict, found := gatherer.Verdict(client.ObjectKeyFromObject(s.isvc), id.String()); found {
-			s.noteVerdict(verdict)
+			s.verdict = &verdict
+			s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
 			return rollout.Evidence{
 				Trial: id, Harm: verdict.Harm, Share: verdict.Share.Percent,
 				ProvenAt: verdict.ProvenAt, EnoughAt: verdict.EnoughAt, Missing: missing[verdict.Missing.Reason],
 			}
 		}
 	}
-	if evidence.DecodeBegun(state.Trial.Analysis) == nil {
-		return rollout.Evidence{Trial: id}
-	}
-	if gatherer == nil {
+	unknown := rollout.Evidence{Trial: id, Share: state.Trial.Share}
+	switch {
+	case evidence.DecodeBegun(state.Trial.Analysis) == nil:
+	case gatherer == nil:
 		s.automation.Missing = "the operator has no address of a Prometheus: set analysis.prometheus.address in its configuration"
+		unknown.Missing = rollout.WaitsForMetrics
+	default:
+		s.automation.Pending = true
 	}
-	return rollout.Evidence{Trial: id, Share: state.Trial.Share, Missing: rollout.WaitsForMetrics}
-}
-
-func (s *scope) noteVerdict(verdict evidence.Verdict) {
-	s.verdict = &verdict
-	s.automation.Source, s.automation.Missing = verdict.Source, verdict.Missing.Message
-	for _, metric := range verdict.Metrics {
-		if metric.Name != "" && !metric.LeftOut {
-			s.automation.Evidence = append(s.automation.Evidence, v1beta1.MetricEvidence{Metric: metric.Name, Message: metric.Sentence()})
-		}
-	}
+	return unknown
 }
 
 var missing = map[evidence.Reason]rollout.WaitingFor{
@@ -116,18 +120,23 @@ var missing = map[evidence.Reason]rollout.WaitingFor{
 	evidence.Invalid:     rollout.WaitsForMetrics,
 }
 
-// followTrial makes the gatherer read the metrics of the trial as it is after the decision.
+// followTrial makes the gatherer read the metrics of the trial as it is after the decision, also if
+// the policy cannot be used or is not that of the trial: harm still counts.
 func (s *scope) followTrial() {
+	if !s.outcome.Route || s.decision.State == nil {
+		return
+	}
+	s.keepVerdict()
 	gatherer, key := s.Automation.Gatherer, client.ObjectKeyFromObject(s.isvc)
 	if gatherer == nil {
 		return
 	}
 	trial, state := s.decision.Trial, s.decision.State
-	if trial == nil {
+	if state.Trial == nil {
 		gatherer.Forget(key)
 		return
 	}
-	if state == nil || state.Trial == nil || trial.Began.IsZero() || !s.outcome.Route {
+	if trial.Began.IsZero() {
 		return
 	}
 	begun := evidence.DecodeBegun(state.Trial.Analysis)
@@ -135,7 +144,7 @@ func (s *scope) followTrial() {
 		return
 	}
 	input := evidence.Input{Analysis: begun.Analysis, Bake: begun.Bake, Shares: []evidence.Share{{Percent: trial.Share, Since: trial.Since}}}
-	if s.plan != nil && s.plan.Analysis != nil {
+	if s.plan != nil && s.plan.Analysis != nil && trial.Policy == s.selection.Ref.String() {
 		input.Analysis = evidence.Continue(begun.Analysis, *s.plan.Analysis)
 	}
 	stable := state.Stable
@@ -152,4 +161,44 @@ func (s *scope) followTrial() {
 		Runtime:     s.observed.History[trial.ID.Revision].Runtime.Name,
 	}
 	gatherer.Track(key, evidence.TrialFor(run, input, s.Automation.Presets))
+}
+
+// keepVerdict keeps the verdict on which this decision has moved the trial until the status reports
+// it.
+func (s *scope) keepVerdict() {
+	moved := slices.ContainsFunc(s.decision.Transitions, func(t rollout.Transition) bool {
+		return t.Kind == rollout.Shifted || t.Kind == rollout.Rejected || t.Kind == rollout.BakeCompleted
+	})
+	if moved && s.verdict != nil {
+		s.verdicts.Store(client.ObjectKeyFromObject(s.isvc), *s.verdict)
+	}
+}
+
+// verdicts are the verdicts that no status reports yet.
+type verdicts struct{ sync.Map }
+
+func (v *verdicts) get(isvc *v1beta1.InferenceService) (evidence.Verdict, bool) {
+	kept, _ := v.Load(client.ObjectKeyFromObject(isvc))
+	verdict, found := kept.(evidence.Verdict)
+	return verdict, found
+}
+
+// metricEvidence returns the evidence of a verdict for the status.
+func metricEvidence(verdict evidence.Verdict) []v1beta1.MetricEvidence {
+	var all []v1beta1.MetricEvidence
+	for _, metric := range verdict.Metrics {
+		if metric.Name != "" && !metric.LeftOut {
+			all = append(all, v1beta1.MetricEvidence{Metric: metric.Name, Message: metric.Sentence()})
+		}
+	}
+	return all
+}
+
+// forgetTrial ends what is kept in memory for an InferenceService that is gone.
+func (r *Reconciler) forgetTrial(key client.ObjectKey) {
+	if r.Automation.Gatherer != nil {
+		r.Automation.Gatherer.Forget(key)
+	}
+	r.verdicts.Delete(key)
+	r.ignoredIntents.Delete(key)
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -89,25 +90,29 @@ type Reconciler struct {
 	consistency        objects.Consistency
 	failureBackoff     failureBackoff
 	credentialVersions credentialVersions
+	verdicts           verdicts
+	// ignoredIntents maps InferenceServices to the messages about annotations without effect.
+	ignoredIntents sync.Map
 }
 
-// reconcileRequest reconciles the InferenceService of a request. Nothing is read any more for one that
-// is gone.
+// reconcileRequest reads the InferenceService and reconciles it.
 func (r *Reconciler) reconcileRequest(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	var isvc v1beta1.InferenceService
-	if err := r.Client.Get(ctx, request.NamespacedName, &isvc); err != nil {
-		if apierrors.IsNotFound(err) && r.Automation.Gatherer != nil {
-			r.Automation.Gatherer.Forget(request.NamespacedName)
-		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	isvc := &v1beta1.InferenceService{}
+	switch err := r.Client.Get(ctx, request.NamespacedName, isvc); {
+	case apierrors.IsNotFound(err):
+		r.forgetTrial(request.NamespacedName)
+		return ctrl.Result{}, nil
+	case err != nil:
+		return ctrl.Result{}, err
 	}
-	return r.Reconcile(ctx, &isvc)
+	return r.Reconcile(ctx, isvc)
 }
 
 // Reconcile applies one decision and updates the status.
 func (r *Reconciler) Reconcile(ctx context.Context, isvc *v1beta1.InferenceService) (ctrl.Result, error) {
 	if !isvc.DeletionTimestamp.IsZero() {
 		r.failureBackoff.reset(isvc.UID)
+		r.forgetTrial(client.ObjectKeyFromObject(isvc))
 	}
 	if r.consistency.IsBehind(statusOf(isvc), isvc.ResourceVersion) {
 		return ctrl.Result{RequeueAfter: minStaleBackoff}, nil
@@ -213,6 +218,7 @@ func (s *scope) run(ctx context.Context) error {
 	}
 	s.followTrial()
 	s.announce(ctx, s.outcome)
+	s.announceIgnored()
 	s.collectFindings()
 	if err := s.collectProblems(append([]backend.WriteError{{Err: renderErr}}, s.outcome.Errors...)); err != nil {
 		// The status does not change, because a retry follows soon. Reconcile reports persistent
@@ -413,8 +419,12 @@ func (s *scope) report(ctx context.Context) error {
 		Automation:       s.automation,
 		Ignored:          predictor.IgnoredSettings(s.isvc, settings(s.Config, s.mode())),
 	}
+	if verdict, found := s.verdicts.get(s.isvc); found {
+		report.Automation.Evidence = metricEvidence(verdict)
+	}
 	s.isvc.Status = status.For(report)
 	if equality.Semantic.DeepEqual(before.Status, s.isvc.Status) {
+		s.verdicts.Delete(client.ObjectKeyFromObject(s.isvc))
 		return nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
@@ -427,6 +437,7 @@ func (s *scope) report(ctx context.Context) error {
 	s.consistency.NoteWritten(statusOf(s.isvc), s.isvc.ResourceVersion)
 	s.announceStatus(report)
 	s.announceHostProblem(before.Status, status.HostProblem(report))
+	s.verdicts.Delete(client.ObjectKeyFromObject(s.isvc))
 	return nil
 }
 

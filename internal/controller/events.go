@@ -40,6 +40,13 @@ const (
 	eventBakeStarted       = "BakeStarted"
 	eventBakeCompleted     = "BakeCompleted"
 	eventBakeEnded         = "BakeEnded"
+
+	eventApprovalRequired   = "ApprovalRequired"
+	eventProofReached       = "ProofReached"
+	eventMetricsUnavailable = "MetricsUnavailable"
+	eventMetricsBack        = "MetricsBack"
+	eventInconclusive       = "Inconclusive"
+	eventIntentIgnored      = "IntentIgnored"
 )
 
 // Actions of events.
@@ -74,6 +81,39 @@ func (s *scope) announce(ctx context.Context, written backend.Outcome) {
 		log.Info("Rollout progressed", "reason", reason, "note", note)
 		s.updateMetrics(transition)
 	}
+	if written.Route {
+		s.countTrial()
+	}
+}
+
+// countTrial counts the trial that has ended with this decision.
+func (s *scope) countTrial() {
+	before, after := s.snapshot.Route.State, s.decision.State
+	for _, transition := range s.decision.Transitions {
+		if transition.Kind == rollout.Rejected {
+			s.Metrics.TrialEnded(outcomeOf(after.Rejected[transition.Revision].Reason))
+			return
+		}
+	}
+	switch {
+	case before == nil || before.Trial == nil:
+	case after.Trial != nil && after.Target == before.Target && after.Trial.Attempt == before.Trial.Attempt:
+	case after.Stable == before.Target:
+		s.Metrics.TrialEnded(metrics.TrialPromoted)
+	default:
+		s.Metrics.TrialEnded(metrics.TrialLeft)
+	}
+}
+
+func outcomeOf(reason rollout.RejectionReason) metrics.TrialOutcome {
+	switch reason {
+	case rollout.Aborted:
+		return metrics.TrialAborted
+	case rollout.TooSlow, rollout.Unscheduled:
+		return metrics.TrialOverdue
+	default:
+		return metrics.TrialHarmful
+	}
 }
 
 func (s *scope) revisionName(n rollout.Number) string {
@@ -101,7 +141,7 @@ func (s *scope) describeTransition(transition rollout.Transition) (reason, note 
 	case rollout.ReplaceFailed:
 		return eventReplacementFailed, fmt.Sprintf("%s did not become ready in the place of %s, which is brought back; change the spec to try again", revision, other)
 	case rollout.TrialStarted:
-		return eventRolloutStarted, fmt.Sprintf("Trial %s of %s began by %s", s.trialOf(transition.Revision), revision, s.selection.Ref)
+		return eventRolloutStarted, s.describeStart(s.trialOf(transition.Revision), revision)
 	case rollout.Rejected:
 		return eventCanaryRejected, s.describeRejection(transition.Revision)
 	case rollout.BakeStarted:
@@ -111,8 +151,36 @@ func (s *scope) describeTransition(transition rollout.Transition) (reason, note 
 	case rollout.BakeEnded:
 		return eventBakeEnded, fmt.Sprintf("The bake of %s ended early, because something else was asked for", revision)
 	default:
-		return eventTrafficShifted, s.describeShift(transition.From, transition.To)
+		return eventTrafficShifted, s.describeShift(transition.From, transition.To) + s.step(transition.From, transition.To)
 	}
+}
+
+func (s *scope) describeStart(trial rollout.TrialID, revision string) string {
+	if problem := s.automation.Problem; problem != nil {
+		return fmt.Sprintf("Trial %s of %s began, and gets no traffic: %s", trial, revision, problem.Message)
+	}
+	return fmt.Sprintf("Trial %s of %s began by %s", trial, revision, s.selection.Ref)
+}
+
+// step says which step of the policy raises the share of the target, such as «, step 2 of 3». The
+// promotion is the last one.
+func (s *scope) step(from, to rollout.Split) string {
+	target, before := s.decision.Target, s.snapshot.Route.State
+	onTrial := s.decision.Trial != nil || before != nil && before.Trial != nil && before.Target == target
+	share := to.Percent(target)
+	if !onTrial || s.plan == nil || share <= from.Percent(target) && to.Has(target) == from.Has(target) {
+		return ""
+	}
+	last := len(s.plan.Steps) + 1
+	if share == 100 {
+		return fmt.Sprintf(", step %d of %d", last, last)
+	}
+	for i, step := range s.plan.Steps {
+		if step.Percent == share {
+			return fmt.Sprintf(", step %d of %d", i+1, last)
+		}
+	}
+	return ""
 }
 
 // trialOf returns the last trial of a revision.
@@ -211,6 +279,7 @@ func (s *scope) announceStatus(report status.Report) {
 		s.announceFailures(report)
 	}
 	s.announceContests(before)
+	s.announceTrial(before)
 	from, ready := metav1.ConditionUnknown, apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionReady)
 	if old := apimeta.FindStatusCondition(before.Conditions, v1beta1.ConditionReady); old != nil {
 		from = old.Status
@@ -221,6 +290,62 @@ func (s *scope) announceStatus(report status.Report) {
 	case s.problem != nil && !hadProblem(before, *ready):
 		s.event(corev1.EventTypeWarning, s.problem.Reason, actionObserve, s.problem.Message)
 	}
+}
+
+// announceTrial sends the events of what the trial began to wait for.
+func (s *scope) announceTrial(before v1beta1.InferenceServiceStatus) {
+	var was metav1.Condition
+	if old := apimeta.FindStatusCondition(before.Conditions, v1beta1.ConditionRolloutCompleted); old != nil {
+		was = *old
+	}
+	now := apimeta.FindStatusCondition(s.isvc.Status.Conditions, v1beta1.ConditionRolloutCompleted)
+	if now == nil {
+		return
+	}
+	isBlind := func(reason string) bool {
+		return reason == status.ReasonMetricsUnavailable || reason == status.ReasonNoSeries
+	}
+	changed := was.Reason != now.Reason
+	if isBlind(was.Reason) && !isBlind(now.Reason) && now.Status == metav1.ConditionUnknown {
+		s.event(corev1.EventTypeNormal, eventMetricsBack, actionObserve, "The metrics can be read again; "+now.Message)
+	}
+	if note := s.proof(before.Rollout, was.Reason, now.Reason); note != "" {
+		s.event(corev1.EventTypeNormal, eventProofReached, actionObserve, note)
+	}
+	switch {
+	case now.Reason == status.ReasonAwaitingApproval && (changed || was.Message != now.Message):
+		s.event(corev1.EventTypeNormal, eventApprovalRequired, actionObserve, now.Message)
+	case isBlind(now.Reason) && changed:
+		s.event(corev1.EventTypeWarning, eventMetricsUnavailable, actionObserve, now.Message)
+	case now.Reason == status.ReasonInconclusive && changed:
+		s.event(corev1.EventTypeWarning, eventInconclusive, actionObserve, now.Message)
+	}
+}
+
+// proof returns the evidence on which the next share was given, or waits for an approval. It is empty
+// if there is no proof, or if it was announced already.
+func (s *scope) proof(before *v1beta1.RolloutStatus, was, now string) string {
+	verdict := s.verdict
+	switch decided, found := s.verdicts.get(s.isvc); {
+	case was == status.ReasonAwaitingApproval:
+		return ""
+	case now == status.ReasonAwaitingApproval:
+	case !found || now != status.ReasonCompleted && now != status.ReasonBaking && shareOf(s.isvc.Status.Rollout) <= shareOf(before):
+		return ""
+	default:
+		verdict = &decided
+	}
+	if verdict == nil || verdict.Harm || verdict.ProvenAt.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%s; at %d %%", verdict.Sentence(), verdict.Share.Percent)
+}
+
+func shareOf(reported *v1beta1.RolloutStatus) int32 {
+	if reported == nil || reported.Share == nil {
+		return 0
+	}
+	return *reported.Share
 }
 
 // announceContests sends an event for each condition that began to report another writer.

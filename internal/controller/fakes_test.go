@@ -55,7 +55,7 @@ func newOperator(t *testing.T, changes ...testkit.Edit) *operator {
 		recorder: events.NewFakeRecorder(100),
 		registry: prometheus.NewPedanticRegistry(),
 	}
-	m, err := metrics.New(o.registry, metrics.Options{FailureReasons: pods.Reasons(), Rollouts: func() map[v1beta1.Phase]int { return nil }})
+	m, err := metrics.New(o.registry, metrics.Options{FailureReasons: pods.Reasons(), Rollouts: func() map[v1beta1.Phase]int { return nil }, Waiting: func() map[v1beta1.TrialWait]int { return nil }})
 	o.must(err)
 	o.server = newServer(t, isvc)
 	o.reconciler = &Reconciler{

@@ -73,11 +73,12 @@ func newAutomation(mgr manager.Manager, cfg config.Analysis, registerer promethe
 	if err != nil {
 		return Automation{}, fmt.Errorf("analysis.prometheus: %w", err)
 	}
-	automation.Gatherer = metricsource.NewGatherer(metricsource.Options[evidence.Verdict]{
+	gatherer := metricsource.NewGatherer(metricsource.Options[evidence.Verdict]{
 		Client: prom, Clock: clock.RealClock{}, Concurrency: queryConcurrency,
 		Judge: evidence.Judge, Changed: evidence.Changed, Enqueue: queue.add,
 	})
-	return automation, mgr.Add(automation.Gatherer)
+	automation.Gatherer = gatherer
+	return automation, mgr.Add(gatherer)
 }
 
 // newPresets returns the built-in presets with those of the configuration. One with the name of a

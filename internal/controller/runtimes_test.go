@@ -343,7 +343,7 @@ func TestCountPhases(t *testing.T) {
 		isvc.Status.Phase = phase
 		return isvc
 	}
-	counts := countPhases(newServer(t, withPhase("x", v1beta1.PhaseCanary), withPhase("y", v1beta1.PhaseCanary), withPhase("z", v1beta1.PhaseStable)))
+	counts := countStatuses(newServer(t, withPhase("x", v1beta1.PhaseCanary), withPhase("y", v1beta1.PhaseCanary), withPhase("z", v1beta1.PhaseStable)), phaseOf)
 	if counts[v1beta1.PhaseCanary] != 2 || counts[v1beta1.PhaseStable] != 1 || len(counts) != 2 {
 		t.Errorf("counts are %v", counts)
 	}

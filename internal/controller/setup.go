@@ -67,7 +67,8 @@ const (
 // registerer. The account is the operator's own ServiceAccount.
 func Setup(ctx context.Context, mgr manager.Manager, cfg *config.Config, registerer prometheus.Registerer, account Account) error {
 	m, err := metrics.New(registerer, metrics.Options{
-		Rollouts:       func() map[v1beta1.Phase]int { return countPhases(mgr.GetClient()) }, //nolint:contextcheck // A scrape has no context.
+		Rollouts:       func() map[v1beta1.Phase]int { return countStatuses(mgr.GetClient(), phaseOf) },    //nolint:contextcheck // A scrape has no context.
+		Waiting:        func() map[v1beta1.TrialWait]int { return countStatuses(mgr.GetClient(), waitOf) }, //nolint:contextcheck // As above.
 		FailureReasons: append(pods.Reasons(), knative.FailureReasons()...),
 	})
 	if err != nil {
@@ -175,14 +176,21 @@ var ignoreHPAStatus = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent)
 // server type, which is an annotation.
 var runtimeChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 
-func countPhases(reader client.Reader) map[v1beta1.Phase]int {
+func phaseOf(s v1beta1.InferenceServiceStatus) v1beta1.Phase { return s.Phase }
+
+func waitOf(s v1beta1.InferenceServiceStatus) v1beta1.TrialWait {
+	return objects.ValueOr(s.Rollout, v1beta1.RolloutStatus{}).WaitingFor
+}
+
+// countStatuses counts the InferenceServices by a label of their status.
+func countStatuses[L ~string](reader client.Reader, label func(v1beta1.InferenceServiceStatus) L) map[L]int {
 	var list v1beta1.InferenceServiceList
 	if err := reader.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // The cache has not synced yet.
 	}
-	counts := map[v1beta1.Phase]int{}
+	counts := map[L]int{}
 	for i := range list.Items {
-		counts[list.Items[i].Status.Phase]++
+		counts[label(list.Items[i].Status)]++
 	}
 	return counts
 }

@@ -142,12 +142,19 @@ func Reported(isvc *v1beta1.InferenceService) rollout.Reported {
 		said.Split = split
 	}
 	if reported := isvc.Status.Rollout; reported != nil {
-		if _, err := fmt.Sscanf(reported.Trial, "%d.%d", &said.Trial.Revision, &said.Trial.Attempt); err != nil {
-			said.Trial = rollout.TrialID{}
-		}
+		said.Trial = trialID(reported.Trial)
 		said.Baking = isvc.Status.Phase == v1beta1.PhaseBaking
 	}
 	return said
+}
+
+// trialID returns the trial that a text such as «2.1» names, or none.
+func trialID(text string) rollout.TrialID {
+	var id rollout.TrialID
+	if _, err := fmt.Sscanf(text, "%d.%d", &id.Revision, &id.Attempt); err != nil || id.String() != text || id.Revision < 1 || id.Attempt < 1 {
+		return rollout.TrialID{}
+	}
+	return id
 }
 
 // reportsProgrammed reports whether the status says that the gateway serves the routes at this URL.

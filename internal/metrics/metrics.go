@@ -44,6 +44,22 @@ const (
 	Readiness ShiftReason = "Readiness"
 )
 
+// TrialOutcome is how a trial ended.
+type TrialOutcome string
+
+const (
+	// TrialPromoted means that the target was promoted, and that its bake did not undo that.
+	TrialPromoted TrialOutcome = "Promoted"
+	// TrialHarmful means that the target was worse than the policy allows.
+	TrialHarmful TrialOutcome = "Harm"
+	// TrialAborted means that a person has rejected the target.
+	TrialAborted TrialOutcome = "Aborted"
+	// TrialOverdue means that the target missed a deadline of the policy.
+	TrialOverdue TrialOutcome = "DeadlineExceeded"
+	// TrialLeft means that something else was asked for: another target or a percent.
+	TrialLeft TrialOutcome = "Left"
+)
+
 // otherFailure is the label of failures with an unknown reason.
 const otherFailure = "Other"
 
@@ -52,11 +68,17 @@ var phases = []v1beta1.Phase{
 	v1beta1.PhaseBlocked, v1beta1.PhaseStopped, v1beta1.PhaseAwaitingApproval, v1beta1.PhaseBaking, v1beta1.PhaseRejected,
 }
 
+var waits = []v1beta1.TrialWait{
+	"Hold", "Proof", "Decision", "Approval", "Capacity", "Queue", "Traffic", "Metrics", "Series", "Resume", "Policy", "Stable", "Bake",
+}
+
 // Options configures [New].
 type Options struct {
 	// Rollouts returns the number of InferenceServices in each phase. Each scrape calls it,
 	// possibly concurrently.
-	Rollouts       func() map[v1beta1.Phase]int
+	Rollouts func() map[v1beta1.Phase]int
+	// Waiting returns the number of trials by what they wait for. Each scrape calls it, too.
+	Waiting        func() map[v1beta1.TrialWait]int
 	FailureReasons []string
 }
 
@@ -64,6 +86,7 @@ type Options struct {
 type Metrics struct {
 	shifts         *prometheus.CounterVec
 	failures       *prometheus.CounterVec
+	trials         *prometheus.CounterVec
 	failureReasons []string
 	specToTraffic  prometheus.Histogram
 }
@@ -80,6 +103,10 @@ func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 			Name: "serinus_revision_failures_total",
 			Help: "Failures of revisions that are the target or serve traffic, by reason. Each counts once until the revision can serve again.",
 		}, []string{"reason"}),
+		trials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "serinus_rollout_trials_total",
+			Help: "Trials by a CanaryPolicy that have ended, by outcome. A bake is a part of its trial.",
+		}, []string{"outcome"}),
 		failureReasons: options.FailureReasons,
 		specToTraffic: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "serinus_spec_to_traffic_seconds",
@@ -95,9 +122,18 @@ func New(registerer prometheus.Registerer, options Options) (*Metrics, error) {
 	for _, reason := range append([]string{otherFailure}, options.FailureReasons...) {
 		m.failures.WithLabelValues(reason)
 	}
+	for _, outcome := range []TrialOutcome{TrialPromoted, TrialHarmful, TrialAborted, TrialOverdue, TrialLeft} {
+		m.trials.WithLabelValues(string(outcome))
+	}
 
+	rollouts := counted[v1beta1.Phase]{
+		prometheus.NewDesc("serinus_rollouts", "InferenceServices, by the phase of their rollout.", []string{"phase"}, nil), phases, options.Rollouts,
+	}
+	waiting := counted[v1beta1.TrialWait]{
+		prometheus.NewDesc("serinus_rollout_waiting", "Trials by a CanaryPolicy, by what they wait for.", []string{"for"}, nil), waits, options.Waiting,
+	}
 	var errs []error
-	for _, collector := range []prometheus.Collector{newRollouts(options.Rollouts), m.shifts, m.failures, m.specToTraffic} {
+	for _, collector := range []prometheus.Collector{rollouts, waiting, m.shifts, m.failures, m.trials, m.specToTraffic} {
 		errs = append(errs, registerer.Register(collector))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -119,34 +155,29 @@ func (m *Metrics) RevisionFailed(reason string) {
 	m.failures.WithLabelValues(reason).Inc()
 }
 
+// TrialEnded counts a trial that has ended.
+func (m *Metrics) TrialEnded(outcome TrialOutcome) { m.trials.WithLabelValues(string(outcome)).Inc() }
+
 // FirstTraffic records the time from the creation of a revision's ControllerRevision to the update
 // of the route that first gives it traffic.
 func (m *Metrics) FirstTraffic(sinceCreation time.Duration) {
 	m.specToTraffic.Observe(sinceCreation.Seconds())
 }
 
-// rollouts counts the rollouts on each scrape, so that the metric cannot become stale.
-type rollouts struct {
+// counted counts InferenceServices on each scrape, so that the metric cannot become stale.
+type counted[L ~string] struct {
 	description *prometheus.Desc
-	count       func() map[v1beta1.Phase]int
-}
-
-func newRollouts(count func() map[v1beta1.Phase]int) *rollouts {
-	return &rollouts{
-		description: prometheus.NewDesc("serinus_rollouts", "InferenceServices, by the phase of their rollout.", []string{"phase"}, nil),
-		count:       count,
-	}
+	labels      []L
+	count       func() map[L]int
 }
 
 // Describe implements prometheus.Collector.
-func (r *rollouts) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- r.description
-}
+func (c counted[L]) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- c.description }
 
-// Collect implements prometheus.Collector. It also reports phases without InferenceServices.
-func (r *rollouts) Collect(metrics chan<- prometheus.Metric) {
-	counts := r.count()
-	for _, phase := range phases {
-		metrics <- prometheus.MustNewConstMetric(r.description, prometheus.GaugeValue, float64(counts[phase]), string(phase))
+// Collect implements prometheus.Collector. It also reports labels without InferenceServices.
+func (c counted[L]) Collect(metrics chan<- prometheus.Metric) {
+	counts := c.count()
+	for _, label := range c.labels {
+		metrics <- prometheus.MustNewConstMetric(c.description, prometheus.GaugeValue, float64(counts[label]), string(label))
 	}
 }

@@ -17,7 +17,7 @@ import (
 func newMetrics(t *testing.T, counts func() map[v1beta1.Phase]int) (*Metrics, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	m, err := New(registry, Options{Rollouts: counts, FailureReasons: []string{"ImagePullFailed", "Crashed"}})
+	m, err := New(registry, Options{Rollouts: counts, Waiting: noTrials, FailureReasons: []string{"ImagePullFailed", "Crashed"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +25,8 @@ func newMetrics(t *testing.T, counts func() map[v1beta1.Phase]int) (*Metrics, *p
 }
 
 func noRollouts() map[v1beta1.Phase]int { return nil }
+
+func noTrials() map[v1beta1.TrialWait]int { return nil }
 
 func expect(t *testing.T, registry *prometheus.Registry, name, want string) {
 	t.Helper()
@@ -39,12 +41,15 @@ func TestRolloutsAreCountedOnScrape(t *testing.T) {
 	expect(t, registry, "serinus_rollouts", `
 # HELP serinus_rollouts InferenceServices, by the phase of their rollout.
 # TYPE serinus_rollouts gauge
+serinus_rollouts{phase="AwaitingApproval"} 0
+serinus_rollouts{phase="Baking"} 0
 serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 2
 serinus_rollouts{phase="Pending"} 0
 serinus_rollouts{phase="Preview"} 0
-serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Progressing"} 0
+serinus_rollouts{phase="Rejected"} 0
+serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Stable"} 0
 serinus_rollouts{phase="Stopped"} 0
 `)
@@ -53,14 +58,58 @@ serinus_rollouts{phase="Stopped"} 0
 	expect(t, registry, "serinus_rollouts", `
 # HELP serinus_rollouts InferenceServices, by the phase of their rollout.
 # TYPE serinus_rollouts gauge
+serinus_rollouts{phase="AwaitingApproval"} 0
+serinus_rollouts{phase="Baking"} 0
 serinus_rollouts{phase="Blocked"} 0
 serinus_rollouts{phase="Canary"} 0
 serinus_rollouts{phase="Pending"} 0
 serinus_rollouts{phase="Preview"} 0
-serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Progressing"} 0
+serinus_rollouts{phase="Rejected"} 0
+serinus_rollouts{phase="RolledBack"} 0
 serinus_rollouts{phase="Stable"} 2
 serinus_rollouts{phase="Stopped"} 1
+`)
+}
+
+func TestWaitingTrialsAreCountedOnScrape(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	waiting := func() map[v1beta1.TrialWait]int { return map[v1beta1.TrialWait]int{"Approval": 3, "": 7} }
+	if _, err := New(registry, Options{Rollouts: noRollouts, Waiting: waiting}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, registry, "serinus_rollout_waiting", `
+# HELP serinus_rollout_waiting Trials by a CanaryPolicy, by what they wait for.
+# TYPE serinus_rollout_waiting gauge
+serinus_rollout_waiting{for="Approval"} 3
+serinus_rollout_waiting{for="Bake"} 0
+serinus_rollout_waiting{for="Capacity"} 0
+serinus_rollout_waiting{for="Decision"} 0
+serinus_rollout_waiting{for="Hold"} 0
+serinus_rollout_waiting{for="Metrics"} 0
+serinus_rollout_waiting{for="Policy"} 0
+serinus_rollout_waiting{for="Proof"} 0
+serinus_rollout_waiting{for="Queue"} 0
+serinus_rollout_waiting{for="Resume"} 0
+serinus_rollout_waiting{for="Series"} 0
+serinus_rollout_waiting{for="Stable"} 0
+serinus_rollout_waiting{for="Traffic"} 0
+`)
+}
+
+func TestTrialsStartAtZero(t *testing.T) {
+	m, registry := newMetrics(t, noRollouts)
+	m.TrialEnded(TrialPromoted)
+	m.TrialEnded(TrialHarmful)
+	m.TrialEnded(TrialHarmful)
+	expect(t, registry, "serinus_rollout_trials_total", `
+# HELP serinus_rollout_trials_total Trials by a CanaryPolicy that have ended, by outcome. A bake is a part of its trial.
+# TYPE serinus_rollout_trials_total counter
+serinus_rollout_trials_total{outcome="Aborted"} 0
+serinus_rollout_trials_total{outcome="DeadlineExceeded"} 0
+serinus_rollout_trials_total{outcome="Harm"} 2
+serinus_rollout_trials_total{outcome="Left"} 0
+serinus_rollout_trials_total{outcome="Promoted"} 1
 `)
 }
 
@@ -139,7 +188,7 @@ func TestMetricNames(t *testing.T) {
 
 func TestSecondRegistrationFails(t *testing.T) {
 	_, registry := newMetrics(t, noRollouts)
-	if _, err := New(registry, Options{Rollouts: noRollouts}); err == nil {
+	if _, err := New(registry, Options{Rollouts: noRollouts, Waiting: noTrials}); err == nil {
 		t.Error("the same metrics were registered twice")
 	}
 }

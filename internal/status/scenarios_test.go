@@ -48,6 +48,14 @@ type scenario struct {
 	// pending is true if the gateway has not accepted the route yet.
 	pending bool
 	refused *backend.RouteStatus
+
+	// plan moves the share if there is no percent.
+	plan       *rollout.Plan
+	commands   rollout.Commands
+	evidence   rollout.Evidence
+	automation status.Automation
+	// unschedulable are revisions that no node takes.
+	unschedulable map[rollout.Number]bool
 }
 
 func hashOf(n rollout.Number) string { return string(rune('a' + n - 1)) }
@@ -77,6 +85,7 @@ func (s scenario) desired() rollout.Desired {
 	desired := rollout.Desired{
 		Hash: hashOf(s.target), Intent: rollout.PercentIntent(s.percent, nil), Stopped: s.stopped, Tagged: s.tagged,
 		Replicas: rollout.Bounds{Min: max(s.minReplicas, 1), Max: max(s.minReplicas, s.maxReplicas, 1)},
+		Manual:   s.percent != nil, Plan: s.plan, Commands: s.commands,
 	}
 	if s.target == 0 {
 		desired.Hash = ""
@@ -137,16 +146,17 @@ func (s scenario) addRunning(observed *backend.Observation, n rollout.Number) {
 		}
 	}
 	observed.Details[n] = detail
-	observed.Revisions = append(observed.Revisions, rollout.Revision{
-		Number: n, Hash: hashOf(n), InHistory: true,
-		Workloads: rollout.WorkloadsOf(&rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0}),
-	})
+	workload := &rollout.Workload{Ready: ready, Replicas: max(ready, 1), Pods: max(ready, 1), Failed: detail.Failure != nil && ready == 0}
+	if s.unschedulable[n] {
+		workload.UnschedulableSince = now.Add(-time.Minute)
+	}
+	observed.Revisions = append(observed.Revisions, rollout.Revision{Number: n, Hash: hashOf(n), InHistory: true, Workloads: rollout.WorkloadsOf(workload)})
 }
 
 // report returns the input of the status, with the decision of the rollout package.
 func (s scenario) report() status.Report {
 	observed := s.observation()
-	snapshot := rollout.Snapshot{Desired: s.desired(), Revisions: observed.Revisions, Route: observed.Route}
+	snapshot := rollout.Snapshot{Desired: s.desired(), Revisions: observed.Revisions, Route: observed.Route, Evidence: s.evidence}
 	return status.Report{
 		InferenceService: newInferenceService(),
 		Mode:             v1beta1.DeploymentModeStandard,
@@ -154,6 +164,7 @@ func (s scenario) report() status.Report {
 		Decision:         rollout.Decide(snapshot, rollout.Policy{DrainPeriod: time.Minute, CapacityHold: time.Minute, HistoryLimit: 10}, now),
 		Snapshot:         snapshot,
 		Outcome:          backend.Outcome{Target: true, Route: true},
+		Automation:       s.automation,
 	}
 }
 

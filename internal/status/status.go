@@ -94,10 +94,14 @@ type reporter struct {
 	name string
 	// rollout is nil if the service could not be observed.
 	rollout *v1beta1.RolloutStatus
+	// reportedWait is the reported condition RolloutCompleted if it stays until the metrics are known
+	// again, and otherwise nil.
+	reportedWait *metav1.Condition
 }
 
 func newReporter(report Report) *reporter {
 	r := &reporter{Report: report, name: report.InferenceService.Name}
+	r.reportedWait = r.findReportedWait()
 	if report.Observed != nil {
 		r.rollout = r.rolloutStatus()
 	}
@@ -148,6 +152,9 @@ func (r *reporter) phase(conditions []metav1.Condition) v1beta1.Phase {
 	}
 	if r.Problem != nil || !r.stopped() && apimeta.IsStatusConditionFalse(conditions, v1beta1.ConditionReady) {
 		return v1beta1.PhaseBlocked
+	}
+	if r.reportedWait != nil {
+		return r.InferenceService.Status.Phase
 	}
 	switch r.Decision.Phase {
 	case rollout.Stopped:
@@ -307,6 +314,8 @@ func (r *reporter) modelStatus(before *v1beta1.ModelStatus) *v1beta1.ModelStatus
 		LastFailureInfo:     r.lastFailure(before),
 	}
 	switch {
+	case r.isRejected():
+		status.TransitionStatus, status.LastFailureInfo = v1beta1.BlockedByFailedLoad, r.rejectionInfo()
 	case r.ready(target) > 0:
 		status.TransitionStatus = v1beta1.UpToDate
 	case r.failure(target) != nil:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -22,7 +23,9 @@ type Automation struct {
 	Problem *policy.Problem
 	// Source is the preset whose metrics are compared, and Missing says why there is no evidence.
 	Source, Missing string
-	// Evidence is what each metric shows now.
+	// Pending is true until the metrics of the trial are known, for example after a restart.
+	Pending bool
+	// Evidence is what each metric showed at a verdict that the status does not report yet.
 	Evidence []v1beta1.MetricEvidence
 }
 
@@ -67,6 +70,13 @@ func (r *reporter) addTrial(status *v1beta1.RolloutStatus) {
 	if trial := r.Decision.Trial; trial != nil {
 		status.Trial, status.Policy, status.Source = trial.ID.String(), trial.Policy, r.Automation.Source
 		status.Share, status.WaitingFor = new(int32(trial.Share)), v1beta1.TrialWait(trial.WaitingFor)
+		reported := r.InferenceService.Status.Rollout
+		if r.Automation.Pending && reported != nil && reported.Trial == status.Trial {
+			status.Source = reported.Source
+		}
+		if r.reportedWait != nil {
+			status.WaitingFor = reported.WaitingFor
+		}
 		if trial.Next > 0 {
 			status.Next = new(int32(trial.Next))
 		}
@@ -86,20 +96,36 @@ func (r *reporter) addTrial(status *v1beta1.RolloutStatus) {
 	status.Evidence = r.evidence(status)
 }
 
-// evidence returns the evidence on the last verdict. What the metrics show in between is not
-// reported, because it changes with every request.
+// evidence returns the evidence at the last verdict on the target: a step, the promotion or a
+// rejection. What the metrics show in between is not reported, because it changes with every request.
 func (r *reporter) evidence(status *v1beta1.RolloutStatus) []v1beta1.MetricEvidence {
-	decided := slices.ContainsFunc(r.Decision.Transitions, func(t rollout.Transition) bool {
-		return t.Kind == rollout.Rejected || t.Kind == rollout.Shifted && r.Decision.Trial != nil
-	})
 	reported := r.InferenceService.Status.Rollout
 	switch {
-	case decided && len(r.Automation.Evidence) > 0:
-		return r.Automation.Evidence
-	case reported != nil && (status.Trial != "" && status.Trial == reported.Trial || r.isRejected()):
-		return reported.Evidence
+	case len(r.Automation.Evidence) > 0:
+		evidence := slices.Clone(r.Automation.Evidence)
+		for i := range evidence {
+			evidence[i].Message = truncate(evidence[i].Message)
+		}
+		return evidence
+	case reported == nil || reported.Target != status.Target || status.Trial != "" && status.Trial != reported.Trial:
+		return nil
 	}
-	return nil
+	return reported.Evidence
+}
+
+// findReportedWait returns the reported condition RolloutCompleted while it is not known whether the
+// trial still waits for the same. Otherwise a restart would change the status twice.
+func (r *reporter) findReportedWait() *metav1.Condition {
+	trial, reported := r.Decision.Trial, r.InferenceService.Status.Rollout
+	if !r.Automation.Pending || trial == nil || trial.WaitingFor != rollout.WaitsForProof || reported == nil ||
+		reported.Trial != trial.ID.String() || reported.Share == nil || *reported.Share != int32(trial.Share) {
+		return nil
+	}
+	condition := apimeta.FindStatusCondition(r.InferenceService.Status.Conditions, v1beta1.ConditionRolloutCompleted)
+	if condition == nil || condition.Status != metav1.ConditionUnknown || condition.Reason == ReasonHolding {
+		return nil
+	}
+	return condition
 }
 
 // isRejected reports whether the target is rejected and no percent has given it a share since.
@@ -114,18 +140,30 @@ func (r *reporter) rolloutCompleted() (condition, bool) {
 		return condition{}, false
 	case r.isRejected():
 		return conditionFalse(ReasonRejected, "%s", r.describeRejection()), true
-	case trial == nil && r.Automation.Applies && !r.Snapshot.Desired.Manual && r.Automation.Problem == nil && r.Decision.Phase == rollout.Stable:
+	case trial == nil && r.Automation.Applies && !r.Snapshot.Desired.Manual && r.rollout.Stable != "" && r.rollout.Stable == r.rollout.Target:
 		return conditionTrue(ReasonCompleted, "%s is promoted", r.rollout.Target), true
 	case trial == nil:
 		return condition{}, false
-	case trial.WaitingFor == rollout.WaitsForPolicy && r.Automation.Problem != nil:
+	}
+	return r.trialCondition(), true
+}
+
+// trialCondition reports what the trial waits for.
+func (r *reporter) trialCondition() condition {
+	trial, target := r.Decision.Trial, r.rollout.Target
+	switch waitsForPolicy := trial.WaitingFor == rollout.WaitsForPolicy; {
+	case r.Snapshot.Desired.Hash == "" && !trial.Baking:
+		return conditionUnknown(ReasonPaused, "trial %s of %s is at %d %%, and does not go on before the spec is valid", trial.ID, target, trial.Share)
+	case waitsForPolicy && r.Automation.Problem != nil:
 		return conditionFalse(string(r.Automation.Problem.Reason), "%s; until then %s stays at %d %%; %s",
-			r.Automation.Problem.Message, r.rollout.Target, trial.Share, r.waysOut()), true
-	case trial.WaitingFor == rollout.WaitsForPolicy:
+			r.Automation.Problem.Message, target, trial.Share, r.waysOut())
+	case waitsForPolicy:
 		return conditionFalse(ReasonPolicyGone, "the policy with which trial %s began no longer applies, so %s stays at %d %%; %s",
-			trial.ID, r.rollout.Target, trial.Share, r.waysOut()), true
+			trial.ID, target, trial.Share, r.waysOut())
+	case r.reportedWait != nil:
+		return conditionUnknown(r.reportedWait.Reason, "%s", r.reportedWait.Message)
 	default:
-		return conditionUnknown(trialReasons[trial.WaitingFor], "%s", r.describeTrial()), true
+		return conditionUnknown(trialReasons[trial.WaitingFor], "%s", r.describeTrial())
 	}
 }
 
@@ -166,23 +204,51 @@ func (r *reporter) describeTrial() string {
 	}
 }
 
+// rejection returns the rejection of the target.
+func (r *reporter) rejection() rollout.Rejection {
+	if state := r.Decision.State; state != nil {
+		return state.Rejected[r.Decision.Target]
+	}
+	for _, revision := range r.Snapshot.Revisions { // There is no rollout state before any revision is ready.
+		if revision.Number == r.Decision.Target && revision.Rejection != nil {
+			return *revision.Rejection
+		}
+	}
+	return rollout.Rejection{}
+}
+
+// describeRejection says why the target gets no traffic, who serves, and how to try it again.
 func (r *reporter) describeRejection() string {
-	target := r.Decision.Target
-	rejection := r.Decision.State.Rejected[target]
-	why := map[rollout.RejectionReason]string{
+	rejection := r.rejection()
+	why, known := map[rollout.RejectionReason]string{
 		rollout.Harmful:     "is worse than the policy allows",
 		rollout.Aborted:     "was aborted",
 		rollout.TooSlow:     "did not become ready within the load deadline of the policy",
 		rollout.Unscheduled: "got no node within the queue deadline of the policy",
 	}[rejection.Reason]
-	id := rollout.TrialID{Revision: target, Attempt: rejection.Attempt + 1}
-	return fmt.Sprintf("%s %s, so it gets no traffic; %s; to try it again: %s", r.rollout.Target, why, r.describeServed(), r.command(policy.Retry, id, 0))
+	if !known { // A later version has rejected it.
+		why = "was rejected"
+	}
+	again := "to try it again"
+	if !r.Automation.Applies {
+		again += ", set canaryTrafficPercent, because no policy applies; or name a policy, and"
+	}
+	retry := r.command(policy.Retry, rollout.TrialID{Revision: r.Decision.Target, Attempt: rejection.Attempt + 1}, 0)
+	return fmt.Sprintf("%s %s, so it gets no traffic; %s; %s: %s", r.rollout.Target, why, r.describeServed(), again, retry)
 }
 
-// waysOut names the commands that end a trial whose policy is gone.
+// rejectionInfo returns the rejection in KServe's form, which other tools show as a failure.
+func (r *reporter) rejectionInfo() *v1beta1.FailureInfo {
+	info := &v1beta1.FailureInfo{Reason: v1beta1.ModelLoadFailed, ModelRevisionName: r.rollout.Target, Message: truncate(r.describeRejection())}
+	if at := r.rejection().At; !at.IsZero() {
+		info.Time = new(metav1.NewTime(at))
+	}
+	return info
+}
+
+// waysOut says how to end a trial whose policy cannot be used.
 func (r *reporter) waysOut() string {
-	id := r.Decision.Trial.ID
-	return fmt.Sprintf("to promote it: %s; to reject it: %s", r.command(policy.Promote, id, 0), r.command(policy.Abort, id, 0))
+	return "to promote it, set canaryTrafficPercent to 100; to reject it: " + r.command(policy.Abort, r.Decision.Trial.ID, 0)
 }
 
 func (r *reporter) command(verb policy.Verb, id rollout.TrialID, share int) string {
@@ -190,15 +256,11 @@ func (r *reporter) command(verb policy.Verb, id rollout.TrialID, share int) stri
 	return said.Command(r.InferenceService.Namespace, r.name)
 }
 
-// trialReady returns what the trial means for Ready, if all else is ready: it is Unknown before the
-// promotion and False after a rejection.
+// trialReady returns Ready as the trial of the target makes it, if all else is ready: it is Unknown
+// before the promotion. A rejected target is not ready anyway.
 func (r *reporter) trialReady(ready condition) condition {
-	switch trial := r.Decision.Trial; {
-	case ready.status != metav1.ConditionTrue || r.Observed == nil:
-	case r.isRejected():
-		return conditionFalse(ReasonCanaryRejected, "%s", r.describeRejection())
-	case trial != nil && !trial.Baking:
-		return conditionUnknown(ReasonRolloutInProgress, "%s", r.describeTrial())
+	if trial := r.Decision.Trial; ready.status == metav1.ConditionTrue && trial != nil && !trial.Baking {
+		return conditionUnknown(ReasonRolloutInProgress, "%s", r.trialCondition().message)
 	}
 	return ready
 }

@@ -31,6 +31,7 @@ func Contract(t *testing.T, newCluster func(*testing.T) Cluster) {
 		{"any write may fail", failingWrites},
 		{"a decision on an old view is refused", staleViews},
 		{"objects of other owners are left alone", ownership},
+		{"a rejection outlives the route, and ends with a retry", rejection},
 		{"an invalid rollout state is ignored", invalidState},
 		{"no change and no drain while the gateway is unresponsive", unresponsiveGateway},
 		{"the outcome reports what was written", written},

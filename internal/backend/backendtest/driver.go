@@ -27,6 +27,9 @@ type driver struct {
 	now      time.Time
 	reported v1beta1.InferenceServiceStatus
 	rendered int
+	// plan and commands move the share if there is no percent.
+	plan     *rollout.Plan
+	commands rollout.Commands
 	// lost are the revisions whose lost workloads are not running again yet.
 	lost map[rollout.Number]bool
 }
@@ -99,7 +102,9 @@ func (p *driver) tryToObserve() (Moment, error) {
 		return Moment{}, err
 	}
 	target := intent.FindTarget(isvc, session.Observation(), p.resolve())
-	return At(session, isvc, p.Settings().Mode, target), nil
+	moment := At(session, isvc, p.Settings().Mode, target)
+	moment.Snapshot.Desired.Plan, moment.Snapshot.Desired.Commands = p.plan, p.commands
+	return moment, nil
 }
 
 func (p *driver) decide(observed Moment) rollout.Decision {

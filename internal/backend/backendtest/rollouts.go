@@ -6,6 +6,7 @@ package backendtest
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
 	"github.com/serinus-io/serinus/internal/backend"
@@ -199,6 +200,62 @@ func stopping(p *driver) {
 	p.settle()
 	p.wantSplit(2, 20, 1, 80)
 	p.wantRunning(1, 2)
+}
+
+func rejection(p *driver) {
+	p.rollOut("v1", promote)
+	p.plan = &rollout.Plan{Policy: "standard", Steps: []rollout.Step{{Percent: 10}}, ApprovePromotion: true, Keep: time.Minute}
+	p.rollOut("v2", promote)
+	p.wantSplit(2, 10, 1, 90)
+	p.wantRejection(2, nil)
+	p.wantNoWrites()
+
+	p.commands.Abort = rollout.TrialID{Revision: 2, Attempt: 1}
+	aborted := p.now
+	p.settle()
+	want := &rollout.Rejection{Attempt: 1, Reason: rollout.Aborted, At: aborted}
+	p.wantSplit(1, 100)
+	p.wantRunning(1)
+	p.wantRejection(2, want)
+	p.commands.Abort = rollout.TrialID{}
+	p.wantNoWrites()
+
+	p.LoseRoute()
+	p.settle()
+	p.wantSplit(1, 100)
+	p.wantRejection(2, want)
+	if state := p.observe().Route.State; !reflect.DeepEqual(state.Rejected, map[rollout.Number]rollout.Rejection{2: *want}) {
+		p.t.Errorf("after the loss of the route, the rollout state is %s", state.Encode())
+	}
+
+	p.commands.Retry = rollout.TrialID{Revision: 2, Attempt: 2}
+	p.settle()
+	p.wantSplit(2, 10, 1, 90)
+	p.wantRejection(2, nil)
+}
+
+// wantNoWrites checks that time alone changes nothing.
+func (p *driver) wantNoWrites() {
+	p.t.Helper()
+	before := p.Writes()
+	for range 3 {
+		p.now = p.now.Add(time.Minute)
+		_, _, err := p.reconcile()
+		p.mustApply(err)
+	}
+	if writes := p.Writes() - before; writes > 0 {
+		p.t.Errorf("three reconciliations cost %d writes", writes)
+	}
+}
+
+// wantRejection checks the rejection in the revision history.
+func (p *driver) wantRejection(n rollout.Number, want *rollout.Rejection) {
+	p.t.Helper()
+	for _, revision := range p.observe().Revisions {
+		if revision.Number == n && !reflect.DeepEqual(revision.Rejection, want) {
+			p.t.Errorf("the rejection of revision %d is %+v, want %+v", n, revision.Rejection, want)
+		}
+	}
 }
 
 func invalidState(p *driver) {

@@ -29,7 +29,9 @@ type Gateways struct {
 func (g Gateways) Controllers() []string {
 	var names []string
 	for _, class := range g.classes {
-		names = append(names, string(class.Spec.ControllerName))
+		if class != nil && class.Spec.ControllerName != "" {
+			names = append(names, string(class.Spec.ControllerName))
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -139,6 +141,7 @@ func TrimClass(class *gatewayv1.GatewayClass) *gatewayv1.GatewayClass {
 	trimmed := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{
 		Name: class.Name, UID: class.UID, ResourceVersion: class.ResourceVersion, DeletionTimestamp: class.DeletionTimestamp,
 	}}
+	trimmed.Spec.ControllerName = class.Spec.ControllerName
 	if listsTimeouts(class) {
 		trimmed.Status.SupportedFeatures = []gatewayv1.SupportedFeature{{Name: featureRequestTimeout}}
 	}

@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,5 +230,25 @@ func TestRemarksOfTrueConditions(t *testing.T) {
 	}
 	if detail := readGateways(t).Detail(config.Default().Ingress, acceptedRoute()); len(detail.Remarks) > 0 {
 		t.Errorf("the remarks on an accepted route are %+v", detail.Remarks)
+	}
+}
+
+// TestControllers: a class that does not exist has no controller.
+func TestControllers(t *testing.T) {
+	class := testkit.NewGatewayClass()
+	class.Spec.ControllerName = "traefik.io/gateway-controller"
+	for name, test := range map[string]struct {
+		objects []client.Object
+		want    []string
+	}{
+		"no Gateway":                   {},
+		"a Gateway without its class":  {[]client.Object{externalGateway()}, nil},
+		"a Gateway":                    {[]client.Object{externalGateway(), class}, []string{"traefik.io/gateway-controller"}},
+		"two Gateways of one class":    {[]client.Object{externalGateway(), localGateway(), class}, []string{"traefik.io/gateway-controller"}},
+		"a class without a controller": {[]client.Object{externalGateway(), testkit.NewGatewayClass()}, nil},
+	} {
+		if got := readGateways(t, test.objects...).Controllers(); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }

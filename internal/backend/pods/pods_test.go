@@ -365,3 +365,28 @@ func TestLastLine(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadingSince: the load deadline of a policy counts from the first scheduled pod, and not while
+// a pod is ready.
+func TestLoadingSince(t *testing.T) {
+	starting := func(seconds int) *corev1.Pod { return scheduledAt(seconds, podOf(server(runsSince(5)))) }
+	terminating := starting(10)
+	terminating.DeletionTimestamp = new(at(900))
+	for name, test := range map[string]struct {
+		pods []*corev1.Pod
+		want time.Time
+	}{
+		"no pod":                      {},
+		"no node":                     {[]*corev1.Pod{unschedulable("0/1 nodes are available")}, time.Time{}},
+		"a pod":                       {[]*corev1.Pod{starting(20)}, at(20).Time},
+		"two pods":                    {[]*corev1.Pod{starting(30), starting(20)}, at(20).Time},
+		"one of two has a node":       {[]*corev1.Pod{unschedulable("0/1 nodes are available"), starting(20)}, at(20).Time},
+		"one that goes":               {[]*corev1.Pod{terminating}, time.Time{}},
+		"one that goes, and its heir": {[]*corev1.Pod{terminating, starting(40)}, at(40).Time},
+		"one is ready":                {[]*corev1.Pod{starting(20), readyPod(starting(30))}, time.Time{}},
+	} {
+		if got := LoadingSince(test.pods); !got.Equal(test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	clientgoapply "k8s.io/client-go/applyconfigurations"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -148,6 +150,9 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 	if err != nil {
 		return err
 	}
+	if err := keepData(ctx, server, object); err != nil {
+		return err
+	}
 	if err := server.Apply(ctx, applied, options...); err != nil {
 		return err
 	}
@@ -166,6 +171,25 @@ func (s *Server) apply(ctx context.Context, server client.WithWatch, applied run
 		return nil
 	}
 	return server.Update(ctx, after)
+}
+
+// keepData adds the data of a ControllerRevision to metadata that is applied, because the fake client
+// loses it otherwise.
+func keepData(ctx context.Context, server client.Reader, applied client.Object) error {
+	content, ok := applied.(runtime.Unstructured)
+	if !ok || applied.GetObjectKind().GroupVersionKind().Kind != "ControllerRevision" {
+		return nil
+	}
+	var stored appsv1.ControllerRevision
+	if err := server.Get(ctx, client.ObjectKeyFromObject(applied), &stored); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	var data map[string]any
+	if err := utiljson.Unmarshal(stored.Data.Raw, &data); err != nil {
+		return err
+	}
+	content.UnstructuredContent()["data"] = data
+	return nil
 }
 
 // read returns the stored object; nil if there is none.
