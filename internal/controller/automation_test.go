@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
 	"github.com/serinus-io/serinus/api/v1beta1"
@@ -84,7 +83,7 @@ type automated struct {
 }
 
 // newAutomated returns the operator after the first deployment.
-func newAutomated(t *testing.T, policy *canaryv1alpha1.CanaryPolicy, edits ...testkit.Edit) automated {
+func newAutomated(t *testing.T, applied *canaryv1alpha1.CanaryPolicy, edits ...testkit.Edit) automated {
 	t.Helper()
 	a := automated{newOperator(t, edits...), &fakeGatherer{tracked: map[types.NamespacedName]metricsource.Trial{}}}
 	presets, err := metricsource.NewPresets()
@@ -92,8 +91,8 @@ func newAutomated(t *testing.T, policy *canaryv1alpha1.CanaryPolicy, edits ...te
 	a.reconciler.Automation = Automation{
 		Policies: a.server, Installed: func() bool { return true }, Presets: presets, Options: policyOptions(presets), Gatherer: a.gatherer,
 	}
-	if policy != nil {
-		a.must(a.server.Create(t.Context(), policy))
+	if applied != nil {
+		a.must(a.server.Create(t.Context(), applied))
 	}
 	a.settle()
 	a.newEvents()
@@ -604,7 +603,7 @@ func TestDeletedInferenceServiceIsForgotten(t *testing.T) {
 			if id, _ := a.gatherer.trial(); id != "" {
 				t.Errorf("evidence on trial %s is still gathered", id)
 			}
-			if _, found := a.reconciler.ignoredIntents.Load(client.ObjectKey(request.NamespacedName)); found {
+			if _, found := a.reconciler.ignoredIntents.Load(request.NamespacedName); found {
 				t.Error("its intents are kept")
 			}
 		})

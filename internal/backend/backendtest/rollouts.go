@@ -207,7 +207,7 @@ func rejection(p *driver) {
 	p.plan = &rollout.Plan{Policy: "standard", Steps: []rollout.Step{{Percent: 10}}, ApprovePromotion: true, Keep: time.Minute}
 	p.rollOut("v2", promote)
 	p.wantSplit(2, 10, 1, 90)
-	p.wantRejection(2, nil)
+	p.wantRejection(nil)
 	p.wantNoWrites()
 
 	p.commands.Abort = rollout.TrialID{Revision: 2, Attempt: 1}
@@ -216,14 +216,14 @@ func rejection(p *driver) {
 	want := &rollout.Rejection{Attempt: 1, Reason: rollout.Aborted, At: aborted}
 	p.wantSplit(1, 100)
 	p.wantRunning(1)
-	p.wantRejection(2, want)
+	p.wantRejection(want)
 	p.commands.Abort = rollout.TrialID{}
 	p.wantNoWrites()
 
 	p.LoseRoute()
 	p.settle()
 	p.wantSplit(1, 100)
-	p.wantRejection(2, want)
+	p.wantRejection(want)
 	if state := p.observe().Route.State; !reflect.DeepEqual(state.Rejected, map[rollout.Number]rollout.Rejection{2: *want}) {
 		p.t.Errorf("after the loss of the route, the rollout state is %s", state.Encode())
 	}
@@ -231,7 +231,7 @@ func rejection(p *driver) {
 	p.commands.Retry = rollout.TrialID{Revision: 2, Attempt: 2}
 	p.settle()
 	p.wantSplit(2, 10, 1, 90)
-	p.wantRejection(2, nil)
+	p.wantRejection(nil)
 }
 
 // wantNoWrites checks that time alone changes nothing.
@@ -248,12 +248,12 @@ func (p *driver) wantNoWrites() {
 	}
 }
 
-// wantRejection checks the rejection in the revision history.
-func (p *driver) wantRejection(n rollout.Number, want *rollout.Rejection) {
+// wantRejection checks the rejection of revision 2 in the revision history.
+func (p *driver) wantRejection(want *rollout.Rejection) {
 	p.t.Helper()
 	for _, revision := range p.observe().Revisions {
-		if revision.Number == n && !reflect.DeepEqual(revision.Rejection, want) {
-			p.t.Errorf("the rejection of revision %d is %+v, want %+v", n, revision.Rejection, want)
+		if revision.Number == 2 && !reflect.DeepEqual(revision.Rejection, want) {
+			p.t.Errorf("the rejection is %+v, want %+v", revision.Rejection, want)
 		}
 	}
 }
