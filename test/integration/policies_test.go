@@ -56,6 +56,8 @@ var _ = inBothModes("a policy", func(mode configOption) {
 		s.awaitColumns("True", "", "100", "", revision(2))
 		s.awaitRollout(metav1.ConditionTrue, "Completed")
 		s.awaitSplitHistory("1:100", "2:10 1:90", "2:50 1:50", "2:100")
+		s.awaitRunning(2)
+		s.awaitSettled()
 		s.expectNoWrites()
 	})
 
