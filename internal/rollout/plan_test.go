@@ -188,6 +188,7 @@ func TestWhoMovesTheShare(t *testing.T) {
 		"a percent below the first step goes away":            {manualAt(5), nil, "2:5 1:95, 2.2 waits for Hold before 10"},
 		"a percent above the last step goes away":             {manualAt(99), nil, "2:99 1:1, 2.2 waits for Hold before 100"},
 		"a percent of 0 goes away: the first step":            {manualAt(0), nil, "2:10 1:90, 2.2 waits for Hold before 50"},
+		"a percent goes away with a stop: the first step":     {manualAt(30), func(s *Snapshot) { s.Desired.Stopped = true }, "none, 2.2 waits for Capacity before 10"},
 		"a percent that waits for replicas goes away":         {pending(timedPlan), func(s *Snapshot) { s.Route.State.Trial = nil }, "2:10 1:90, 2.2 waits for Hold before 50"},
 		"the policy is deleted":                               {onTrial(timedPlan, 50, time.Hour), func(s *Snapshot) { s.Desired.Plan = nil }, "2:50 1:50, 2.1 waits for Policy"},
 		"the policy becomes invalid":                          {onTrial(timedPlan, 50, time.Hour), withPlan(func(p *Plan) { *p = Plan{Invalid: true} }), "2:50 1:50, 2.1 waits for Policy"},
