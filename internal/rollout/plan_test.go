@@ -677,6 +677,17 @@ func TestBakeStates(t *testing.T) {
 	}
 }
 
+// TestBakeAfterLoss: a bake begins with the promotion, even if a lost trial began again at 100 %.
+func TestBakeAfterLoss(t *testing.T) {
+	observed := onTrial(timedPlan.with(func(p *Plan) { p.Bake = time.Minute }), 50, time.Hour)
+	state := observed.Route.State
+	state.Split, state.Asked.Share, state.Trial.Share = All(2), 100, 100
+	observed = observed.later(Decide(observed, testPolicy, testNow))
+	if got, want := outcome(Decide(observed, testPolicy, testNow.Add(59*time.Second))), "2:100, 2.1 waits for Bake"; got != want {
+		t.Errorf("the outcome is %q, want %q", got, want)
+	}
+}
+
 // TestBakeHoldsReplicas: the previous keeps its replicas in the bake, unless an autoscaler that is not
 // ours scales it.
 func TestBakeHoldsReplicas(t *testing.T) {

@@ -367,6 +367,9 @@ func (d *decider) beginBake() {
 		return
 	}
 	trial.Bake = bake
+	if d.before.Split.Percent(d.target) == 100 {
+		trial.Began = d.now // A lost trial began again at 100 %, so the split does not change now.
+	}
 	d.next, d.waits, d.until = 0, WaitsForBake, d.now.Add(bake)
 	d.scheduleWake(d.until)
 }
