@@ -188,6 +188,7 @@ func TestWhoMovesTheShare(t *testing.T) {
 		"a percent below the first step goes away":            {manualAt(5), nil, "2:5 1:95, 2.2 waits for Hold before 10"},
 		"a percent above the last step goes away":             {manualAt(99), nil, "2:99 1:1, 2.2 waits for Hold before 100"},
 		"a percent of 0 goes away: the first step":            {manualAt(0), nil, "2:10 1:90, 2.2 waits for Hold before 50"},
+		"a percent goes away with a stop: the first step":     {manualAt(30), func(s *Snapshot) { s.Desired.Stopped = true }, "none, 2.2 waits for Capacity before 10"},
 		"a percent that waits for replicas goes away":         {pending(timedPlan), func(s *Snapshot) { s.Route.State.Trial = nil }, "2:10 1:90, 2.2 waits for Hold before 50"},
 		"the policy is deleted":                               {onTrial(timedPlan, 50, time.Hour), func(s *Snapshot) { s.Desired.Plan = nil }, "2:50 1:50, 2.1 waits for Policy"},
 		"the policy becomes invalid":                          {onTrial(timedPlan, 50, time.Hour), withPlan(func(p *Plan) { *p = Plan{Invalid: true} }), "2:50 1:50, 2.1 waits for Policy"},
@@ -673,6 +674,17 @@ func TestBakeStates(t *testing.T) {
 				t.Errorf("revision 1 gets the action %s, and the phase is %s, want %s and %s", action, decision.Phase, test.action, test.phase)
 			}
 		})
+	}
+}
+
+// TestBakeAfterLoss: a bake begins with the promotion, even if a lost trial began again at 100 %.
+func TestBakeAfterLoss(t *testing.T) {
+	observed := onTrial(timedPlan.with(func(p *Plan) { p.Bake = time.Minute }), 50, time.Hour)
+	state := observed.Route.State
+	state.Split, state.Asked.Share, state.Trial.Share = All(2), 100, 100
+	observed = observed.later(Decide(observed, testPolicy, testNow))
+	if got, want := outcome(Decide(observed, testPolicy, testNow.Add(59*time.Second))), "2:100, 2.1 waits for Bake"; got != want {
+		t.Errorf("the outcome is %q, want %q", got, want)
 	}
 }
 

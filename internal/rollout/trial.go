@@ -90,7 +90,7 @@ func (d *decider) followPlan() {
 	case d.target == d.after.Stable:
 		d.bake()
 	case d.after.Trial == nil && (d.Desired.Plan == nil || !d.Desired.resolved()):
-	case d.after.Trial == nil && d.before.Split.Percent(d.target) == 100 && !d.isRejected():
+	case d.after.Trial == nil && d.before.Split.Percent(d.target) == 100 && !d.isRejected() && !d.Desired.Stopped:
 		// The percent of a rollback goes away before the traffic moves: nothing is on trial.
 	default:
 		d.advance()
@@ -112,9 +112,9 @@ func (d *decider) leaveTrial() {
 func (d *decider) advance() {
 	if d.after.Trial == nil {
 		share := d.before.Split.Percent(d.target) // A share that is there stays.
-		if d.isRejected() {
+		if d.isRejected() || d.Desired.Stopped {
 			d.after.clearRejection(d.target)
-			share = 0 // A retry begins with the first step.
+			share = 0 // A retry begins with the first step, and so does a trial of a stopped service.
 		}
 		d.after.beginTrial(share, d.now)
 	}
@@ -373,6 +373,9 @@ func (d *decider) beginBake() {
 		return
 	}
 	trial.Bake = bake
+	if d.before.Split.Percent(d.target) == 100 {
+		trial.Began = d.now // A lost trial began again at 100 %, so the split does not change now.
+	}
 	d.next, d.waits, d.until = 0, WaitsForBake, d.now.Add(bake)
 	d.scheduleWake(d.until)
 }
