@@ -98,11 +98,12 @@ func checkSteps(d evaluation) error {
 		return nil // A rollback is cancelled.
 	}
 	reached, started, continues := d.last().Percent(target), d.last().Percent(target) > 0, false
-	if before != nil && before.Trial != nil && before.Target == target {
+	switch {
+	case before != nil && before.Trial != nil && before.Target == target:
 		reached, started, continues = before.Trial.Share, !before.Trial.Began.IsZero(), true
-	} else if before != nil && d.observed.Desired.Stopped {
+	case before != nil && d.observed.Desired.Stopped:
 		reached, started = 0, false // A stopped service begins anew.
-	} else if before != nil && before.isRejected(target) || before == nil && d.revision(target) != nil && d.revision(target).Rejection != nil {
+	case before != nil && before.isRejected(target) || before == nil && d.revision(target) != nil && d.revision(target).Rejection != nil:
 		reached, started = 0, false // A retry.
 	}
 	share := d.split().Percent(target)
