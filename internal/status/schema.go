@@ -6,7 +6,10 @@ package status
 import (
 	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -46,3 +49,7 @@ func truncate(message string) string {
 	}
 	return strings.TrimRight(string([]rune(message)[:messageLimit-1]), " ") + "…"
 }
+
+// storedTime returns a time as the API server stores it, in seconds. Any other time would differ from
+// the stored one at each reconciliation.
+func storedTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }

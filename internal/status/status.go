@@ -404,7 +404,7 @@ func (r *reporter) failureInfo(before *v1beta1.ModelStatus, n rollout.Number, fa
 		info.Message += ": " + failure.Detail
 	}
 	if !failure.Time.IsZero() {
-		info.Time = new(metav1.NewTime(failure.Time))
+		info.Time = new(storedTime(failure.Time))
 	}
 	info.Message = truncate(info.Message)
 	if before == nil || before.LastFailureInfo == nil {

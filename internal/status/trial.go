@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,24 +81,20 @@ func (r *reporter) addTrial(status *v1beta1.RolloutStatus) {
 			status.Next = new(int32(trial.Next))
 		}
 		if !trial.Since.IsZero() {
-			status.Since = new(inSeconds(trial.Since))
+			status.Since = new(storedTime(trial.Since))
 		}
 	}
 	if state := r.Decision.State; state != nil {
 		for n, rejection := range state.Rejected {
 			status.Rejected = append(status.Rejected, v1beta1.RejectedRevision{
 				Revision: r.revision(n), Trial: rollout.TrialID{Revision: n, Attempt: rejection.Attempt}.String(),
-				Reason: string(rejection.Reason), Time: inSeconds(rejection.At),
+				Reason: string(rejection.Reason), Time: storedTime(rejection.At),
 			})
 		}
 		slices.SortFunc(status.Rejected, func(a, b v1beta1.RejectedRevision) int { return cmp.Compare(a.Revision, b.Revision) })
 	}
 	status.Evidence = r.evidence(status)
 }
-
-// inSeconds returns a time as the API stores it: without the truncation, each status would differ
-// from the stored one.
-func inSeconds(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
 
 // evidence returns the evidence at the last verdict on the target: a step, the promotion or a
 // rejection. What the metrics show in between is not reported, because it changes with every request.
@@ -246,7 +241,7 @@ func (r *reporter) describeRejection() string {
 func (r *reporter) rejectionInfo() *v1beta1.FailureInfo {
 	info := &v1beta1.FailureInfo{Reason: v1beta1.ModelLoadFailed, ModelRevisionName: r.rollout.Target, Message: truncate(r.describeRejection())}
 	if at := r.rejection().At; !at.IsZero() {
-		info.Time = new(metav1.NewTime(at))
+		info.Time = new(storedTime(at))
 	}
 	return info
 }

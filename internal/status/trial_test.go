@@ -91,7 +91,7 @@ func rejected(reason rollout.RejectionReason) func(*scenario) {
 	return func(s *scenario) {
 		s.state.Trial, s.state.Tried, s.state.Asked, s.evidence = nil, true, rollout.Intent{}, rollout.Evidence{}
 		s.state.Split, s.state.ServedBefore = split(2, 0, 1, 100), split(2, 0, 1, 100)
-		s.state.Rejected = map[rollout.Number]rollout.Rejection{2: {Attempt: 1, Reason: reason, At: now.Add(-time.Minute)}}
+		s.state.Rejected = map[rollout.Number]rollout.Rejection{2: {Attempt: 1, Reason: reason, At: now.Add(-time.Minute + 123*time.Millisecond)}}
 	}
 }
 
