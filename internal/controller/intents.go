@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/serinus-io/serinus/internal/policy"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // announceIgnored sends an event for each annotation that has no effect. It does so once for each
@@ -47,8 +48,7 @@ func (s *scope) ignored() []ignoredIntent {
 	for _, intent := range malformed {
 		ignored = append(ignored, ignoredIntent{intent.Message, intent.Message})
 	}
-	trial := s.trialOf(s.decision.Target)
-	current := policy.Trial{Revision: int(trial.Revision), Attempt: trial.Attempt}
+	current := s.trialOf(s.decision.Target)
 	for _, intent := range intents {
 		why := ""
 		switch {
@@ -69,5 +69,5 @@ func (s *scope) ignored() []ignoredIntent {
 
 // isStep reports whether the policy gives the share. It is true if the policy cannot be used.
 func (s *scope) isStep(share int) bool {
-	return share == 100 || s.plan == nil || slices.ContainsFunc(s.plan.Steps, func(step policy.Step) bool { return step.Percent == share })
+	return share == 100 || s.plan == nil || slices.ContainsFunc(s.plan.Steps, func(step rollout.Step) bool { return step.Percent == share })
 }

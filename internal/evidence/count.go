@@ -134,11 +134,7 @@ func countersOf(reading metricsource.Reading) []analysis.Series {
 }
 
 func toCount(s metricsource.Series, adds analysis.Counts) analysis.Series {
-	result := analysis.Series{Canary: s.Canary, Target: s.Target, Started: s.Started, Adds: adds, Samples: make([]analysis.Sample, len(s.Samples))}
-	for i, sample := range s.Samples {
-		result.Samples[i] = analysis.Sample(sample)
-	}
-	return result
+	return analysis.Series{Canary: s.Canary, Target: s.Target, Started: s.Started, Adds: adds, Samples: s.Samples}
 }
 
 // minForQuantile is how many responses of the stable a quantile needs.

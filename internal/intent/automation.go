@@ -39,9 +39,7 @@ func PlanOf(selection policy.Selection, parsed *policy.Plan, loadDeadline time.D
 	if plan.LoadDeadline == 0 {
 		plan.LoadDeadline = loadDeadline
 	}
-	for _, step := range parsed.Steps {
-		plan.Steps = append(plan.Steps, rollout.Step{Percent: step.Percent, Hold: step.Hold, Approve: step.Approve})
-	}
+	plan.Steps = parsed.Steps
 	if analysis := parsed.Analysis; analysis != nil {
 		plan.Evidence = &rollout.EvidenceRule{
 			Proof: analysis.RequireProof, Timeout: analysis.Timeout, ProceedWithoutTraffic: analysis.ProceedWithoutTraffic,
@@ -56,7 +54,7 @@ func CommandsOf(isvc *v1beta1.InferenceService) rollout.Commands {
 	var commands rollout.Commands
 	said, _ := policy.ParseIntents(isvc.Annotations)
 	for _, intent := range said {
-		id := rollout.TrialID{Revision: rollout.Number(intent.Trial.Revision), Attempt: intent.Trial.Attempt}
+		id := intent.Trial
 		switch intent.Verb {
 		case policy.Abort:
 			commands.Abort = id

@@ -18,7 +18,7 @@ import (
 func TestPlanOf(t *testing.T) {
 	ref := policy.Ref{Kind: policy.KindCanaryPolicy, Name: "standard"}
 	const loadDeadline = 10 * time.Minute
-	steps := []policy.Step{{Percent: 10, Hold: time.Minute}, {Percent: 50, Hold: time.Hour, Approve: true}}
+	steps := []rollout.Step{{Percent: 10, Hold: time.Minute}, {Percent: 50, Hold: time.Hour, Approve: true}}
 	planned := []rollout.Step{{Percent: 10, Hold: time.Minute}, {Percent: 50, Hold: time.Hour, Approve: true}}
 	for name, test := range map[string]struct {
 		selection policy.Selection

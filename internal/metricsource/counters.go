@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/serinus-io/serinus/internal/analysis"
 )
 
 // Revisions identifies the two revisions of a rollout. The canary may be empty.
@@ -22,10 +24,7 @@ func (r Revisions) names() []string {
 }
 
 // Sample is a raw sample. The time is in milliseconds, as in Prometheus.
-type Sample struct {
-	Time  int64
-	Value float64
-}
+type Sample = analysis.Sample
 
 // Series is a counter of one revision in one process.
 type Series struct {

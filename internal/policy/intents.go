@@ -9,18 +9,8 @@ import (
 	"strings"
 
 	"github.com/serinus-io/serinus/api/v1beta1"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
-
-// Trial is an attempt at a revision. The first attempt is 1.
-type Trial struct {
-	Revision, Attempt int
-}
-
-// String returns the trial as users write it, such as 2.1.
-func (t Trial) String() string { return fmt.Sprintf("%d.%d", t.Revision, t.Attempt) }
-
-// Next returns the next attempt at the same revision.
-func (t Trial) Next() Trial { return Trial{t.Revision, t.Attempt + 1} }
 
 // Verb is what a user asks of a trial.
 type Verb string
@@ -50,7 +40,7 @@ var annotationOf = map[Verb]string{
 // Intent is what an annotation asks of a trial.
 type Intent struct {
 	Verb  Verb
-	Trial Trial
+	Trial rollout.TrialID
 	// Share is the approved share, 0 to 100. 100 is the promotion.
 	Share int
 }
@@ -73,7 +63,7 @@ func (i Intent) Command(namespace, name string) string {
 
 // Names reports whether the intent is for the current trial. A retry is also for the trial that
 // comes next. Other intents are ignored and reported once.
-func (i Intent) Names(current Trial) bool {
+func (i Intent) Names(current rollout.TrialID) bool {
 	return i.Trial == current || i.Verb == Retry && i.Trial == current.Next()
 }
 
@@ -118,7 +108,8 @@ func parseIntent(verb Verb, text string) (Intent, bool) {
 		intent.Share, _ = strconv.Atoi(share)
 	}
 	revision, attempt, _ := strings.Cut(trial, ".")
-	intent.Trial.Revision, _ = strconv.Atoi(revision)
+	number, _ := strconv.Atoi(revision)
+	intent.Trial.Revision = rollout.Number(number)
 	intent.Trial.Attempt, _ = strconv.Atoi(attempt)
 	// Only the exact form is valid: no signs, spaces, leading zeros or parts that are missing.
 	valid := intent.Value() == text && intent.Trial.Revision > 0 && intent.Trial.Attempt > 0 && intent.Share >= 0 && intent.Share <= 100

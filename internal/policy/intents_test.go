@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 func TestParseIntents(t *testing.T) {
@@ -20,11 +22,11 @@ func TestParseIntents(t *testing.T) {
 		"serinus.io/other":         "2.1",
 	})
 	want := []Intent{
-		{Verb: Abort, Trial: Trial{3, 1}},
-		{Verb: Pause, Trial: Trial{2, 1}},
-		{Verb: Promote, Trial: Trial{10, 3}},
-		{Verb: Approve, Trial: Trial{2, 1}, Share: 50},
-		{Verb: Retry, Trial: Trial{2, 2}},
+		{Verb: Abort, Trial: trial(3, 1)},
+		{Verb: Pause, Trial: trial(2, 1)},
+		{Verb: Promote, Trial: trial(10, 3)},
+		{Verb: Approve, Trial: trial(2, 1), Share: 50},
+		{Verb: Retry, Trial: trial(2, 2)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("intents (-want +got):\n%s", diff)
@@ -37,7 +39,7 @@ func TestParseIntents(t *testing.T) {
 func TestApprovedShares(t *testing.T) {
 	for text, share := range map[string]int{"2.1/0": 0, "2.1/7": 7, "2.1/100": 100} {
 		got, _ := ParseIntents(map[string]string{"serinus.io/approve": text})
-		if diff := cmp.Diff([]Intent{{Verb: Approve, Trial: Trial{2, 1}, Share: share}}, got); diff != "" {
+		if diff := cmp.Diff([]Intent{{Verb: Approve, Trial: trial(2, 1), Share: share}}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
@@ -70,19 +72,19 @@ func TestMalformedIntents(t *testing.T) {
 }
 
 func TestIntentsNameTheCurrentTrial(t *testing.T) {
-	current := Trial{2, 1}
+	current := trial(2, 1)
 	tests := map[Intent]bool{
-		{Verb: Pause, Trial: Trial{2, 1}}:   true,
-		{Verb: Pause, Trial: Trial{2, 2}}:   false,
-		{Verb: Pause, Trial: Trial{1, 1}}:   false,
-		{Verb: Approve, Trial: Trial{2, 1}}: true,
-		{Verb: Abort, Trial: Trial{3, 1}}:   false,
-		{Verb: Promote, Trial: Trial{2, 2}}: false,
+		{Verb: Pause, Trial: trial(2, 1)}:   true,
+		{Verb: Pause, Trial: trial(2, 2)}:   false,
+		{Verb: Pause, Trial: trial(1, 1)}:   false,
+		{Verb: Approve, Trial: trial(2, 1)}: true,
+		{Verb: Abort, Trial: trial(3, 1)}:   false,
+		{Verb: Promote, Trial: trial(2, 2)}: false,
 		// The retry that is asked for, and the one that led to the current trial.
-		{Verb: Retry, Trial: Trial{2, 2}}: true,
-		{Verb: Retry, Trial: Trial{2, 1}}: true,
-		{Verb: Retry, Trial: Trial{2, 3}}: false,
-		{Verb: Retry, Trial: Trial{3, 2}}: false,
+		{Verb: Retry, Trial: trial(2, 2)}: true,
+		{Verb: Retry, Trial: trial(2, 1)}: true,
+		{Verb: Retry, Trial: trial(2, 3)}: false,
+		{Verb: Retry, Trial: trial(3, 2)}: false,
 	}
 	for intent, want := range tests {
 		if got := intent.Names(current); got != want {
@@ -93,16 +95,20 @@ func TestIntentsNameTheCurrentTrial(t *testing.T) {
 
 func TestCommandsCanBeParsed(t *testing.T) {
 	for _, intent := range []Intent{
-		{Verb: Approve, Trial: Trial{2, 1}, Share: 50},
-		{Verb: Retry, Trial: Trial{2, 1}.Next()},
+		{Verb: Approve, Trial: trial(2, 1), Share: 50},
+		{Verb: Retry, Trial: trial(2, 1).Next()},
 	} {
 		got, _ := ParseIntents(map[string]string{intent.Annotation(): intent.Value()})
 		if diff := cmp.Diff([]Intent{intent}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
-	got := Intent{Verb: Approve, Trial: Trial{2, 1}, Share: 50}.Command("shop", "iris")
+	got := Intent{Verb: Approve, Trial: trial(2, 1), Share: 50}.Command("shop", "iris")
 	if want := "kubectl annotate isvc -n shop iris --overwrite serinus.io/approve=2.1/50"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+func trial(revision rollout.Number, attempt int) rollout.TrialID {
+	return rollout.TrialID{Revision: revision, Attempt: attempt}
 }

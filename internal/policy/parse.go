@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 // Options are the settings of the operator that a policy depends on.
@@ -101,11 +102,11 @@ func (p *parser) plan(spec *canaryv1alpha1.CanaryPolicySpec) *Plan {
 	return plan
 }
 
-func (p *parser) steps(given []canaryv1alpha1.Step) []Step {
+func (p *parser) steps(given []canaryv1alpha1.Step) []rollout.Step {
 	if len(given) == 0 || len(given) > maxSteps {
 		p.reject("spec.steps", "there are %d steps: write 1 to %d", len(given), maxSteps)
 	}
-	steps := make([]Step, len(given))
+	steps := make([]rollout.Step, len(given))
 	for i, s := range given {
 		field := fmt.Sprintf("spec.steps[%d]", i)
 		if s.Percent < 0 || s.Percent > 99 {
@@ -114,7 +115,7 @@ func (p *parser) steps(given []canaryv1alpha1.Step) []Step {
 		if i > 0 && s.Percent <= given[i-1].Percent {
 			p.reject(field+".percent", "%d does not follow %d: write the steps in ascending order of percent", s.Percent, given[i-1].Percent)
 		}
-		steps[i] = Step{
+		steps[i] = rollout.Step{
 			Percent: int(s.Percent),
 			Hold:    p.duration(field+".hold", s.Hold, defaultHold, 0, maxDuration),
 			Approve: p.approval(field+".approval", s.Approval),

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	canaryv1alpha1 "github.com/serinus-io/serinus/api/canary/v1alpha1"
+	"github.com/serinus-io/serinus/internal/rollout"
 )
 
 var (
@@ -49,7 +50,7 @@ func mustParse(t *testing.T, text string) *Plan {
 }
 
 func TestSmallestPlan(t *testing.T) {
-	want := &Plan{Steps: []Step{{Percent: 10, Hold: 5 * time.Minute}}, KeepRejected: 10 * time.Minute}
+	want := &Plan{Steps: []rollout.Step{{Percent: 10, Hold: 5 * time.Minute}}, KeepRejected: 10 * time.Minute}
 	if diff := cmp.Diff(want, mustParse(t, `steps: [{percent: 10}]`)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -103,7 +104,7 @@ deadlines: {queue: 0s, load: ""}
 
 func TestEveryValueReachesThePlan(t *testing.T) {
 	want := &Plan{
-		Steps:            []Step{{Percent: 0}, {Percent: 50, Hold: 90 * time.Minute, Approve: true}},
+		Steps:            []rollout.Step{{Percent: 0}, {Percent: 50, Hold: 90 * time.Minute, Approve: true}},
 		ApprovePromotion: true,
 		Bake:             time.Hour,
 		KeepRejected:     0,
@@ -240,18 +241,6 @@ func TestParseDoesNotModifyThePolicy(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, given); diff != "" {
 		t.Errorf("(-before +after):\n%s", diff)
-	}
-}
-
-func TestNextStep(t *testing.T) {
-	plan := &Plan{Steps: []Step{{Percent: 0}, {Percent: 10}, {Percent: 50}}}
-	for percent, want := range map[int]int{-1: 0, 0: 10, 5: 10, 10: 50, 49: 50} {
-		if got, ok := plan.Next(percent); !ok || got.Percent != want {
-			t.Errorf("after %d: got %v, %v; want %d", percent, got, ok, want)
-		}
-	}
-	if got, ok := plan.Next(50); ok {
-		t.Errorf("after 50: got %v, want the promotion", got)
 	}
 }
 

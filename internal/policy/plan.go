@@ -3,12 +3,16 @@
 
 package policy
 
-import "time"
+import (
+	"time"
+
+	"github.com/serinus-io/serinus/internal/rollout"
+)
 
 // Plan is a valid policy with all defaults.
 type Plan struct {
 	// Steps are in ascending order of their percent.
-	Steps []Step
+	Steps []rollout.Step
 	// ApprovePromotion reports that the promotion needs an approval.
 	ApprovePromotion bool
 	// Analysis is nil if nothing is measured.
@@ -21,14 +25,6 @@ type Plan struct {
 	// LoadDeadline is how long a scheduled pod may take to become ready. 0 means the operator's
 	// progress deadline.
 	LoadDeadline time.Duration
-}
-
-// Step is a share of the traffic for the canary.
-type Step struct {
-	Percent int
-	Hold    time.Duration
-	// Approve reports that the share needs an approval.
-	Approve bool
 }
 
 // Analysis says what is measured.
@@ -100,14 +96,4 @@ type HarmLimits struct {
 type ProofLimits struct {
 	MaxRatio float64 `json:"maxRatio,omitzero"`
 	Floor    float64 `json:"floor,omitzero"`
-}
-
-// Next returns the first step above a percent. It is false if the promotion follows.
-func (p *Plan) Next(percent int) (Step, bool) {
-	for _, step := range p.Steps {
-		if step.Percent > percent {
-			return step, true
-		}
-	}
-	return Step{}, false
 }

@@ -62,6 +62,9 @@ type TrialID struct {
 	Attempt  int
 }
 
+// Next returns the next attempt at the same revision.
+func (t TrialID) Next() TrialID { return TrialID{t.Revision, t.Attempt + 1} }
+
 // String formats the ID as in «2.1».
 func (t TrialID) String() string { return fmt.Sprintf("%d.%d", t.Revision, t.Attempt) }
 

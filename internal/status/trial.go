@@ -252,7 +252,7 @@ func (r *reporter) waysOut() string {
 }
 
 func (r *reporter) command(verb policy.Verb, id rollout.TrialID, share int) string {
-	said := policy.Intent{Verb: verb, Trial: policy.Trial{Revision: int(id.Revision), Attempt: id.Attempt}, Share: share}
+	said := policy.Intent{Verb: verb, Trial: id, Share: share}
 	return said.Command(r.InferenceService.Namespace, r.name)
 }
 
