@@ -62,9 +62,9 @@ type Gateway struct {
 	clock   clock.PassiveClock
 	changes changes
 
-	mu        sync.Mutex
-	behaviors map[types.NamespacedName]RouteBehavior
-	firstSeen map[routeGeneration]time.Time
+	behaviors behaviors[RouteBehavior, routeGeneration]
+
+	mu sync.Mutex
 	// lag is the time between the acceptance of a route and its effect in the data plane. While
 	// stalled is set, the data plane keeps its configuration.
 	lag     time.Duration
@@ -87,11 +87,9 @@ type routeGeneration struct {
 
 func newGateway(c client.Client, passive clock.PassiveClock) *Gateway {
 	return &Gateway{
-		client:    c,
-		clock:     passive,
-		behaviors: map[types.NamespacedName]RouteBehavior{},
-		firstSeen: map[routeGeneration]time.Time{},
-		accepted:  map[types.NamespacedName][]routeWeights{},
+		client:   c,
+		clock:    passive,
+		accepted: map[types.NamespacedName][]routeWeights{},
 	}
 }
 
@@ -150,21 +148,8 @@ func (g *Gateway) configure(route *gatewayv1.HTTPRoute) {
 // SetBehavior sets how the gateway handles a route, also if the route does not exist yet. An empty
 // name applies to every route of the namespace without a behavior of its own.
 func (g *Gateway) SetBehavior(route types.NamespacedName, behavior RouteBehavior) {
-	g.mu.Lock()
-	g.behaviors[route] = behavior
-	g.mu.Unlock()
+	g.behaviors.set(route, behavior)
 	g.changes.notify(&gatewayv1.HTTPRoute{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}})
-}
-
-func (g *Gateway) behavior(route types.NamespacedName) RouteBehavior {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, key := range []types.NamespacedName{route, {Namespace: route.Namespace}} {
-		if behavior, ok := g.behaviors[key]; ok {
-			return behavior
-		}
-	}
-	return Accepting()
 }
 
 func (g *Gateway) controller() controller {
@@ -186,11 +171,11 @@ func (g *Gateway) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 	if err := g.client.Get(ctx, key, &route); err != nil {
 		return 0, client.IgnoreNotFound(err)
 	}
-	behavior := g.behavior(key)
+	behavior := g.behaviors.of(key, Accepting())
 	if behavior.unresponsive {
 		return 0, nil
 	}
-	if wait := g.remainingDelay(&route, behavior.delay); wait > 0 {
+	if wait := g.behaviors.remaining(routeGeneration{route.UID, route.Generation}, behavior.delay, g.clock); wait > 0 {
 		return wait, nil
 	}
 	resolved, err := g.resolve(ctx, &route, behavior)
@@ -206,16 +191,6 @@ func (g *Gateway) sync(ctx context.Context, key types.NamespacedName) (time.Dura
 		return 0, nil
 	}
 	return 0, g.client.Status().Update(ctx, &route)
-}
-
-func (g *Gateway) remainingDelay(route *gatewayv1.HTTPRoute, delay time.Duration) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	key := routeGeneration{route.UID, route.Generation}
-	if _, ok := g.firstSeen[key]; !ok {
-		g.firstSeen[key] = g.clock.Now()
-	}
-	return delay - g.clock.Since(g.firstSeen[key])
 }
 
 func (b RouteBehavior) condition() metav1.Condition {

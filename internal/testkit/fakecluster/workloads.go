@@ -12,7 +12,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -36,38 +35,18 @@ type Workloads struct {
 	clock   clock.PassiveClock
 	changes changes
 
-	mu        sync.Mutex
-	behaviors map[types.NamespacedName]PodBehavior
-	firstSeen map[types.UID]time.Time
+	behaviors behaviors[PodBehavior, types.UID]
 }
 
 func newWorkloads(c client.Client, passive clock.PassiveClock) *Workloads {
-	return &Workloads{
-		client:    c,
-		clock:     passive,
-		behaviors: map[types.NamespacedName]PodBehavior{},
-		firstSeen: map[types.UID]time.Time{},
-	}
+	return &Workloads{client: c, clock: passive}
 }
 
 // SetBehavior sets what happens to the pods of a Deployment, also if it does not exist yet. An
 // empty name applies to every Deployment of the namespace without a behavior of its own.
 func (w *Workloads) SetBehavior(deployment types.NamespacedName, behavior PodBehavior) {
-	w.mu.Lock()
-	w.behaviors[deployment] = behavior
-	w.mu.Unlock()
+	w.behaviors.set(deployment, behavior)
 	w.changes.notify(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: deployment.Namespace, Name: deployment.Name}})
-}
-
-func (w *Workloads) behavior(deployment types.NamespacedName) PodBehavior {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, key := range []types.NamespacedName{deployment, {Namespace: deployment.Namespace}} {
-		if behavior, ok := w.behaviors[key]; ok {
-			return behavior
-		}
-	}
-	return Ready()
 }
 
 func (w *Workloads) controller() controller {
@@ -110,7 +89,7 @@ func (w *Workloads) sync(ctx context.Context, key types.NamespacedName) (time.Du
 		}
 		return 0, err
 	}
-	behavior := w.behavior(key)
+	behavior := w.behaviors.of(key, Ready())
 	desired := desiredPods(&deployment)
 	if err := w.deletePods(ctx, pods, desired); err != nil {
 		return 0, err
@@ -154,7 +133,7 @@ func (w *Workloads) updatePods(ctx context.Context, pods []*corev1.Pod, behavior
 	// Ready pods stay ready as long as the behavior allows it.
 	slices.SortStableFunc(pods, func(a, b *corev1.Pod) int { return cmp.Compare(rank(a), rank(b)) })
 	for i, pod := range pods {
-		state, wait := behavior.rest, w.remainingDelay(pod, behavior.delay)
+		state, wait := behavior.rest, w.behaviors.remaining(pod.UID, behavior.delay, w.clock)
 		if i < behavior.maxReady {
 			state = running
 		}
@@ -179,15 +158,6 @@ func rank(pod *corev1.Pod) int {
 		return 0
 	}
 	return 1
-}
-
-func (w *Workloads) remainingDelay(pod *corev1.Pod, delay time.Duration) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, ok := w.firstSeen[pod.UID]; !ok {
-		w.firstSeen[pod.UID] = w.clock.Now()
-	}
-	return delay - w.clock.Since(w.firstSeen[pod.UID])
 }
 
 func (w *Workloads) updateStatus(ctx context.Context, deployment *appsv1.Deployment, pods []*corev1.Pod, behavior PodBehavior) error {
