@@ -59,7 +59,7 @@ type Resolved struct {
 
 // Resolve returns the revision that an InferenceService asks for. Every error is an [*Error]. If
 // only the serving runtime cannot be used, Resolve returns a result as well as the error. Its
-// SpecHash then tells whether an existing revision still matches the InferenceService.
+// SpecHash then shows whether an existing revision still matches the InferenceService.
 func Resolve(isvc *v1beta1.InferenceService, runtimes Runtimes, settings Settings) (*Resolved, error) {
 	if problems := Validate(isvc); len(problems) > 0 {
 		return nil, errorFromProblems(problems)

@@ -124,14 +124,14 @@ type Ratio string
 // +kubebuilder:validation:XValidation:rule="self.matches('^[0-9]{1,2}([.][0-9]{1,6})?%$')",message="write a percentage from 0% to below 100%, such as 0.1%"
 type Percentage string
 
-// Approval tells whether a person must agree.
+// Approval says whether a person must approve.
 //
 // +kubebuilder:validation:Enum=Automatic;Required
 type Approval string
 
 // The values of Approval.
 const (
-	// ApprovalAutomatic asks nobody.
+	// ApprovalAutomatic needs no approval.
 	ApprovalAutomatic Approval = "Automatic"
 	// ApprovalRequired waits for the annotation serinus.io/approve.
 	ApprovalRequired Approval = "Required"

@@ -38,7 +38,7 @@ func (w *writer) CheckCreate() error {
 	if !w.observed.hasLeftoverPods(w.Decision.Target) {
 		return nil
 	}
-	return fmt.Errorf("%w: pods of an earlier %s are still there, and go by themselves unless somebody has cut them loose",
+	return fmt.Errorf("%w: pods of an earlier %s still exist; they are garbage-collected unless their owner references were removed",
 		backend.ErrStaleCache, backend.RevisionName(w.isvc.Name, w.Decision.Target))
 }
 

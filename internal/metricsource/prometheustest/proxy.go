@@ -26,7 +26,7 @@ const (
 	None Fault = ""
 	// Down closes the connection without a response.
 	Down Fault = "Down"
-	// Late does not respond before the client gives up.
+	// Late does not respond before the client times out.
 	Late Fault = "Late"
 	// Error500 responds with status 500.
 	Error500 Fault = "Error500"
