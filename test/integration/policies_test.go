@@ -95,6 +95,8 @@ var _ = inBothModes("a policy", func(mode configOption) {
 		s.awaitRollout(metav1.ConditionFalse, "Rejected")
 		s.awaitPhase(v1beta1.PhaseRejected)
 		s.awaitEvent("CanaryRejected")
+		s.awaitSettled()
+		s.expectNoWritesDuring(1, s.restartOperator)
 
 		s.wipeStatus()
 		s.awaitColumns("False", "100", "0", revision(1), revision(2))
